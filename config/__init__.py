@@ -1,0 +1,1 @@
+"""Typed settings: frozen dataclasses, read from TOML, with unknown keys refused."""

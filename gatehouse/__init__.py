@@ -1,0 +1,1 @@
+"""The one command of the product; it only wires the rooms together."""

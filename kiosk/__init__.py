@@ -1,0 +1,1 @@
+"""The entrance: camera, decoder, verdict, journal, screen, gate, voice and sync."""

@@ -1,0 +1,1 @@
+"""The server: venues, codes, kiosks, ingest, vault, queries and the console."""
