@@ -1,0 +1,167 @@
+"""The query: an approved, time-limited, purpose-bound look into records, and the approver's own signature over it.
+
+The vault believes this signature and nothing else: no row that the web process can write opens a passage.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from enum import Enum
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+from protocol import cbor, signed
+from protocol.errors import ProtocolError
+from protocol.fields import Fields, without_none
+from protocol.passage import VENUE_ID_BYTES
+
+QUERY_ID_BYTES = 16
+MAX_SPAN_MS = 14 * 86_400_000  # F-11 query.max_span_days
+MAX_VALID_MS = 24 * 3_600_000  # F-11 query.valid_hours
+MAX_ROWS = 500  # F-11 query.max_rows
+_APPROVAL = "approval 1"
+
+
+class Purpose(Enum):
+    """The allowed purposes (P-47, V-28); there is no other."""
+
+    EPI_TRACE = "epi_trace"  # 流调溯源
+    VENUE_CHECK = "venue_check"  # own-venue query, V-27
+    INSPECTION = "inspection"
+    RESIDENT_REQUEST = "resident_request"
+    DRILL = "drill"
+
+
+class Reveal(Enum):
+    """What the result may show beyond masked values."""
+
+    MASKED = "masked"
+    NAME = "name"
+    ID_NUMBER = "id_number"
+    PHONE = "phone"
+    TEMPERATURE = "temperature"
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """Who wants to see what, why, and until when. Its canonical bytes are what the approver signs."""
+
+    query_id: bytes
+    requester: str  # user name; never the approver
+    purpose: Purpose
+    case_reference: str
+    legal_ground: str  # V-29: consent or legal ground, recorded with each disclosure
+    venues: tuple[bytes, ...]  # at least one; 6 bytes each
+    from_ms: int
+    to_ms: int  # at most 14 days after from_ms
+    person: bytes | None  # the tag of one ID number or phone that the vault made; None: everybody in scope
+    reveal: tuple[Reveal, ...]
+    max_rows: int
+    created_ms: int
+    expires_ms: int  # at most 24 hours after created_ms
+
+    def __post_init__(self) -> None:
+        problem = (
+            (len(self.query_id) != QUERY_ID_BYTES and "its id has not 16 bytes")
+            or (not self.requester and "it names no requester")
+            or (not self.case_reference.strip() and "it has no case reference")
+            or (not self.legal_ground.strip() and "it has no legal ground")
+            or (not self.venues and "it names no venue")
+            or (any(len(v) != VENUE_ID_BYTES for v in self.venues) and "a venue id has not 6 bytes")
+            or (not 0 < self.to_ms - self.from_ms <= MAX_SPAN_MS and "its period is empty or over 14 days")
+            or (not 0 < self.expires_ms - self.created_ms <= MAX_VALID_MS and "it is valid for more than 24 hours")
+            or (not 1 <= self.max_rows <= MAX_ROWS and f"it asks for more than {MAX_ROWS} rows")
+        )
+        if problem:
+            raise ProtocolError(f"query: {problem}", code="bad_query")
+
+    def to_bytes(self) -> bytes:
+        """The canonical bytes."""
+        return cbor.encode(
+            without_none(
+                {
+                    1: self.query_id,
+                    2: self.requester,
+                    3: self.purpose.value,
+                    4: self.case_reference,
+                    5: self.legal_ground,
+                    6: list(self.venues),
+                    7: self.from_ms,
+                    8: self.to_ms,
+                    9: self.person,
+                    10: [r.value for r in self.reveal],
+                    11: self.max_rows,
+                    12: self.created_ms,
+                    13: self.expires_ms,
+                }
+            )
+        )
+
+    @staticmethod
+    def from_bytes(data: bytes) -> Query:
+        """Decode; raises ProtocolError for anything outside the bounds above."""
+        f = Fields(cbor.decode_strict(data), "query")
+        venues = None
+        try:
+            query_id, requester = f.octets(1), f.text(2, at_most=64)
+            purpose, case_reference, legal_ground = Purpose(f.text(3)), f.text(4), f.text(5, at_most=500)
+            venues = f.take(6, list)
+            if not all(type(v) is bytes for v in venues) or len(venues) > 100:
+                raise ProtocolError("query: the venues are not a list of at most 100 ids", code="bad_list")
+            query = Query(
+                query_id=query_id,
+                requester=requester,
+                purpose=purpose,
+                case_reference=case_reference,
+                legal_ground=legal_ground,
+                venues=tuple(venues),
+                from_ms=f.integer(7),
+                to_ms=f.integer(8),
+                person=f.maybe_octets(9, exactly=32),
+                reveal=tuple(Reveal(r) for r in f.texts(10)),
+                max_rows=f.integer(11),
+                created_ms=f.integer(12),
+                expires_ms=f.integer(13),
+            )
+        except ProtocolError:
+            raise
+        except ValueError as error:
+            raise ProtocolError(f"query: {error}", code="unknown_word") from error
+        f.done()
+        return query
+
+    def digest(self) -> bytes:
+        """What the approver signs: 32 bytes. Also the challenge of a passkey assertion."""
+        return hashlib.sha256(b"gatehouse query 1" + self.to_bytes()).digest()
+
+
+@dataclass(frozen=True, slots=True)
+class Approval:
+    """An approver's decision over one query, signed with an approval key that the web process does not hold."""
+
+    query_digest: bytes
+    approver: str
+    approved: bool
+    at_ms: int
+    note: str = ""
+
+    def to_signed(self, key: Ed25519PrivateKey) -> bytes:
+        """Sign with the approver's own key."""
+        return signed.sign(
+            _APPROVAL,
+            without_none(
+                {1: self.query_digest, 2: self.approver, 3: self.approved, 4: self.at_ms, 5: self.note or None}
+            ),
+            key,
+        )
+
+    @staticmethod
+    def from_signed(data: bytes, key: Ed25519PublicKey) -> Approval:
+        """Verify with the key the vault holds for this approver; raises ProtocolError."""
+        f = signed.verify(_APPROVAL, data, key)
+        approval = Approval(
+            f.octets(1, exactly=32), f.text(2, at_most=64), f.take(3, bool), f.integer(4), f.maybe_text(5) or ""
+        )
+        f.done()
+        return approval
