@@ -1,4 +1,4 @@
-"""The entry policy that travels in the bundle: every number the verdict depends on, with its default (requirements F)."""
+"""The entry policy that travels in the bundle: every number the verdict depends on (requirements F)."""
 
 from __future__ import annotations
 

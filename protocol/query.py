@@ -23,6 +23,14 @@ MAX_ROWS = 500  # F-11 query.max_rows
 _APPROVAL = "approval 1"
 
 
+def person_info(query_id: bytes) -> bytes:
+    """The HPKE info under which a query's person is sealed to the vault's identity key.
+
+    Sealed, because whoever could turn a number into the vault's tag could ask the index about anybody.
+    """
+    return b"gatehouse query person 1" + query_id
+
+
 class Purpose(Enum):
     """The allowed purposes (P-47, V-28); there is no other."""
 
@@ -55,7 +63,7 @@ class Query:
     venues: tuple[bytes, ...]  # at least one; 6 bytes each
     from_ms: int
     to_ms: int  # at most 14 days after from_ms
-    person: bytes | None  # the tag of one ID number or phone that the vault made; None: everybody in scope
+    person: bytes | None  # one ID number or phone, sealed to the vault (`person_info`); None: everybody in scope
     reveal: tuple[Reveal, ...]
     max_rows: int
     created_ms: int
@@ -118,7 +126,7 @@ class Query:
                 venues=tuple(venues),
                 from_ms=f.integer(7),
                 to_ms=f.integer(8),
-                person=f.maybe_octets(9, exactly=32),
+                person=f.maybe_octets(9, at_most=256),
                 reveal=tuple(Reveal(r) for r in f.texts(10)),
                 max_rows=f.integer(11),
                 created_ms=f.integer(12),
