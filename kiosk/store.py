@@ -1,0 +1,489 @@
+"""The kiosk's journal on disk: an append-only, hash-chained queue of sealed passages in SQLite.
+
+One writer, write-ahead log, `synchronous=FULL`: when `append` returns, the record survives a power cut.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Protocol
+
+import sqlite_utils
+
+from config.errors import GatehouseError
+from protocol.exchange import Receipt
+from protocol.journal import Record, genesis, header_of
+from protocol.passage import Facts, Header, Personal, Place, Stamp
+from protocol.sealing import EPOCH_ID_BYTES, EPOCH_KEY_BYTES, EpochSealer, SealPublicKey
+
+
+class JournalError(GatehouseError):
+    """The journal could not take or give a record. Codes: disk_full, read_only, damaged, other_kiosk, busy."""
+
+    code = "journal"
+
+
+MIGRATIONS = sqlite_utils.Migrations("journal")  # append only: a released step is never edited
+
+
+@MIGRATIONS()
+def m0001_records(db: sqlite_utils.Database) -> None:
+    """The chain, its head, the server's receipts, and today's counters."""
+    for sql in (
+        """CREATE TABLE record (
+             sequence INTEGER PRIMARY KEY,  -- from 1, without gaps
+             epoch    BLOB NOT NULL,
+             wrapped  BLOB NOT NULL,        -- empty but in an epoch's first record
+             header   BLOB NOT NULL,
+             sealed   BLOB NOT NULL,
+             hash     BLOB NOT NULL,        -- of the chain, after this record
+             at_ms    INTEGER NOT NULL      -- the header's wall time, for the age of the oldest unsent record
+           ) STRICT""",
+        """CREATE TABLE head (
+             id       INTEGER PRIMARY KEY CHECK (id = 1),
+             kiosk    BLOB NOT NULL,
+             sequence INTEGER NOT NULL,     -- of the last record ever written, purged or not
+             hash     BLOB NOT NULL
+           ) STRICT""",
+        """CREATE TABLE receipt (
+             sequence INTEGER PRIMARY KEY,
+             head     BLOB NOT NULL,
+             at_ms    INTEGER NOT NULL,     -- the server's clock; the only one that purging goes by
+             signed   BLOB NOT NULL
+           ) STRICT""",
+        """CREATE TABLE quarantined (
+             sequence INTEGER PRIMARY KEY,
+             reason   TEXT NOT NULL
+           ) STRICT""",
+        """CREATE TABLE counter (
+             day  TEXT NOT NULL,
+             name TEXT NOT NULL,
+             n    INTEGER NOT NULL,
+             PRIMARY KEY (day, name)
+           ) STRICT, WITHOUT ROWID""",
+    ):
+        db.execute(sql)
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A record that is on disk now, and what it cost (seconds by the steady clock)."""
+
+    sequence: int
+    hash: bytes
+    seal_s: float
+    commit_s: float
+
+
+class AppendListener(Protocol):
+    """Called after each commit, on the writer's thread; must return at once."""
+
+    def __call__(self, stored: Stored) -> None:
+        """Take note of a new record."""
+
+
+class Journal:
+    """The journal of one kiosk in one file. Safe to use from several threads; writers take turns."""
+
+    def __init__(
+        self,
+        path: Path,
+        kiosk: bytes,
+        vault: SealPublicKey,
+        *,
+        random: Callable[[int], bytes] = os.urandom,
+    ) -> None:
+        """Open or create the journal at *path*; raises JournalError with what to do."""
+        self.path = path
+        self.kiosk = kiosk
+        self._vault = vault
+        self._random = random
+        self._lock = threading.Lock()
+        self._sealer: EpochSealer | None = None
+        self._epoch_day = ""
+        self.on_append: AppendListener | None = None
+        try:
+            self._db = _open(path)
+            MIGRATIONS.apply(sqlite_utils.Database(self._db))
+            self._db.execute("INSERT OR IGNORE INTO head VALUES (1, ?, 0, ?)", (kiosk, genesis(kiosk)))
+            row = self._db.execute("SELECT kiosk FROM head").fetchone()
+        except sqlite3.Error as error:
+            raise _explain(error, path) from error
+        if row[0] != kiosk:
+            self._db.close()
+            raise JournalError(
+                f"{path} is the journal of kiosk {row[0].hex()}, this device is {kiosk.hex()}.",
+                hint="Keep that file (it may hold unsent passages) and give this device a folder of its own.",
+                code="other_kiosk",
+            )
+
+    def close(self) -> None:
+        """Close the file and forget the epoch key."""
+        with self._lock:
+            self._sealer = None
+            self._db.close()
+
+    def append(
+        self,
+        place: Place,
+        stamp: Stamp,
+        what: Facts | str,
+        personal: Personal | None = None,
+        *,
+        detail: Sequence[tuple[str, str | int]] = (),
+        count: Sequence[str] = (),
+        day: str = "",
+    ) -> Stored:
+        """Seal, chain and commit one record: a passage's facts with its personal part, or an event by name.
+
+        *count* names the counters of *day* that grow by one in the same transaction. When this returns, the record is
+        on disk. Raises JournalError when it is not; then nothing was kept, and the epoch has ended (no key and nonce
+        can meet twice).
+        """
+        with self._lock:
+            started = time.perf_counter()
+            sealer = self._sealer_for(day)
+            try:
+                self._db.execute("BEGIN IMMEDIATE")
+                last, previous = self._db.execute("SELECT sequence, hash FROM head").fetchone()
+                sequence = last + 1
+                facts, event = (what, None) if isinstance(what, Facts) else (None, what)
+                header = Header(sequence, place, stamp, facts, event, tuple(detail)).to_bytes()
+                sealed = sealer.seal(sequence, header, personal.to_bytes() if personal else b"")
+                wrapped = b"" if self._wrapped_is_written else sealer.wrapped
+                record = Record(sequence, sealer.epoch, wrapped, header, sealed)
+                after = record.hash_after(previous)
+                sealed_at = time.perf_counter()
+                self._db.execute(
+                    "INSERT INTO record VALUES (?, ?, ?, ?, ?, ?, ?)",
+                    (sequence, record.epoch, wrapped, header, sealed, after, stamp.at_ms),
+                )
+                self._db.execute("UPDATE head SET sequence = ?, hash = ?", (sequence, after))
+                for name in count:
+                    self._db.execute(
+                        "INSERT INTO counter VALUES (?, ?, 1) ON CONFLICT DO UPDATE SET n = n + 1", (day, name)
+                    )
+                self._db.execute("COMMIT")
+            except BaseException as error:
+                self._sealer = None  # whatever was sealed under this key may exist somewhere: never use it again
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                if isinstance(error, sqlite3.Error):
+                    raise _explain(error, self.path) from error
+                raise
+            self._wrapped_is_written = True
+            stored = Stored(sequence, after, sealed_at - started, time.perf_counter() - sealed_at)
+        if self.on_append:
+            self.on_append(stored)
+        return stored
+
+    def _sealer_for(self, day: str) -> EpochSealer:
+        """The sealer of the current epoch; a new day, a restart or a failed commit starts another one."""
+        if self._sealer is None or day != self._epoch_day:
+            self._sealer = EpochSealer(self.kiosk, self._vault, self._random(EPOCH_ID_BYTES + EPOCH_KEY_BYTES))
+            self._epoch_day = day
+            self._wrapped_is_written = False
+        return self._sealer
+
+    def use_vault_key(self, vault: SealPublicKey) -> None:
+        """Seal to another key of the vault from the next record on."""
+        with self._lock:
+            if vault.key_id != self._vault.key_id:
+                self._vault, self._sealer = vault, None
+
+    def head(self) -> tuple[int, bytes]:
+        """Sequence and hash of the last record ever written (0 and the genesis hash before the first)."""
+        with self._lock:
+            sequence, after = self._db.execute("SELECT sequence, hash FROM head").fetchone()
+        return sequence, after
+
+    def receipt(self) -> Receipt | None:
+        """The newest receipt of the server, or None."""
+        with self._lock:
+            row = self._db.execute(
+                "SELECT sequence, head, at_ms FROM receipt ORDER BY sequence DESC LIMIT 1"
+            ).fetchone()
+        return Receipt(self.kiosk, row[0], row[1], row[2]) if row else None
+
+    def unsent(self, limit_records: int, limit_bytes: int = 512 * 1024) -> tuple[int, bytes, tuple[Record, ...]]:
+        """The records right after the newest receipt, oldest first: (after_sequence, after_hash, records)."""
+        receipt = self.receipt()
+        after = receipt.sequence if receipt else 0
+        after_hash = receipt.head if receipt else genesis(self.kiosk)
+        records: list[Record] = []
+        size = 0
+        with self._lock:
+            rows = self._db.execute(
+                "SELECT sequence, epoch, wrapped, header, sealed FROM record"
+                " WHERE sequence > ? ORDER BY sequence LIMIT ?",
+                (after, limit_records),
+            )
+            for row in rows:
+                size += sum(len(part) for part in row[1:]) + 64
+                if records and size > limit_bytes:
+                    break
+                records.append(Record(*row))
+        return after, after_hash, tuple(records)
+
+    def unsent_count(self) -> int:
+        """How many records no receipt covers yet."""
+        with self._lock:
+            row = self._db.execute(
+                "SELECT (SELECT sequence FROM head) - coalesce((SELECT max(sequence) FROM receipt), 0)"
+            ).fetchone()
+        return int(row[0])
+
+    def oldest_unsent_ms(self) -> int | None:
+        """Wall time (ms) of the oldest record without a receipt, or None when all is sent."""
+        with self._lock:
+            row = self._db.execute(
+                "SELECT at_ms FROM record WHERE sequence > coalesce((SELECT max(sequence) FROM receipt), 0)"
+                " ORDER BY sequence LIMIT 1"
+            ).fetchone()
+        return int(row[0]) if row else None
+
+    def accept_receipt(self, receipt: Receipt, signed: bytes) -> None:
+        """Keep a verified receipt when it matches our own chain; raises JournalError `damaged` when it does not.
+
+        A receipt older than the newest one is ignored; see `rewind_to` for a server that lost records.
+        """
+        with self._lock:
+            newest = self._db.execute("SELECT coalesce(max(sequence), 0) FROM receipt").fetchone()[0]
+            if receipt.sequence < newest or receipt.sequence == 0:
+                return
+            if receipt.kiosk != self.kiosk or self._hash_at(receipt.sequence) not in (None, receipt.head):
+                raise JournalError(
+                    f"The server's receipt for record {receipt.sequence} has another hash than our journal.",
+                    hint="Export this journal and call technical support: one of the two sides was changed or copied.",
+                    code="fork",
+                )
+            if self._hash_at(receipt.sequence) is None:
+                raise JournalError(
+                    f"The server's receipt names record {receipt.sequence}, which this journal does not hold.",
+                    hint="Export this journal and call technical support: was the memory card copied or restored?",
+                    code="fork",
+                )
+            try:
+                self._db.execute(
+                    "INSERT OR REPLACE INTO receipt VALUES (?, ?, ?, ?)",
+                    (receipt.sequence, receipt.head, receipt.at_ms, signed),
+                )
+            except sqlite3.Error as error:
+                raise _explain(error, self.path) from error
+
+    def _hash_at(self, sequence: int) -> bytes | None:
+        if sequence == 0:
+            return genesis(self.kiosk)
+        row = self._db.execute(
+            "SELECT hash FROM record WHERE sequence = ?1"
+            " UNION ALL SELECT hash FROM head WHERE sequence = ?1"
+            " UNION ALL SELECT head FROM receipt WHERE sequence = ?1 LIMIT 1",
+            (sequence,),
+        ).fetchone()
+        return row[0] if row else None
+
+    def rewind_to(self, sequence: int) -> bool:
+        """Send again what comes after *sequence*: the server was restored from a backup and lost it.
+
+        Forgets the receipts after it. Returns False, and changes nothing, when records after it are already purged.
+        """
+        with self._lock:
+            first = self._db.execute("SELECT min(sequence) FROM record").fetchone()[0]
+            last = self._db.execute("SELECT sequence FROM head").fetchone()[0]
+            if sequence < last and (first is None or first > sequence + 1):
+                return False
+            at = self._hash_at(sequence)
+            if at is None:
+                return False
+            self._db.execute("BEGIN IMMEDIATE")
+            self._db.execute("DELETE FROM receipt WHERE sequence > ?", (sequence,))
+            self._db.execute("COMMIT")
+        return True
+
+    def note_quarantined(self, quarantined: Sequence[tuple[int, str]]) -> None:
+        """Remember what the server took but keeps apart, for the inspector's page."""
+        with self._lock:
+            self._db.executemany("INSERT OR REPLACE INTO quarantined VALUES (?, ?)", list(quarantined))
+
+    def quarantined(self) -> list[tuple[int, str]]:
+        """What the server keeps apart: (sequence, reason)."""
+        with self._lock:
+            return list(self._db.execute("SELECT sequence, reason FROM quarantined ORDER BY sequence"))
+
+    def purge(self, keep_ms: int) -> int:
+        """Delete records whose receipt is older than *keep_ms*, by the server's clock alone; returns how many.
+
+        The record at the receipt itself stays until a later one replaces it, and the head always stays.
+        """
+        with self._lock:
+            try:
+                self._db.execute("BEGIN IMMEDIATE")
+                newest = self._db.execute("SELECT max(at_ms) FROM receipt").fetchone()[0]
+                through = self._db.execute(
+                    "SELECT coalesce(max(sequence), 0) FROM receipt WHERE at_ms <= ?", ((newest or 0) - keep_ms,)
+                ).fetchone()[0]
+                gone = self._db.execute("DELETE FROM record WHERE sequence <= ?", (through,)).rowcount
+                self._db.execute("DELETE FROM receipt WHERE sequence < ?", (through,))
+                self._db.execute("COMMIT")
+            except sqlite3.Error as error:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                raise _explain(error, self.path) from error
+        return int(gone)
+
+    def counts(self, day: str) -> dict[str, int]:
+        """Today's counters by name."""
+        with self._lock:
+            return dict(self._db.execute("SELECT name, n FROM counter WHERE day = ?", (day,)))
+
+    def last_stamp_ms(self) -> int | None:
+        """Wall time of the newest record still held, so that a clock behind it is noticed; None when there is none."""
+        with self._lock:
+            row = self._db.execute("SELECT max(at_ms) FROM record").fetchone()
+        return row[0] if row else None
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=5.0)
+    db.execute("PRAGMA journal_mode=WAL")
+    db.execute("PRAGMA synchronous=FULL")
+    db.execute("PRAGMA secure_delete=ON")
+    db.execute("PRAGMA foreign_keys=ON")
+    return db
+
+
+def _explain(error: sqlite3.Error, path: Path) -> JournalError:
+    """Turn SQLite's words into ours: what was found and what to do."""
+    text = str(error)
+    if "full" in text:
+        return JournalError(
+            f"The disk that holds {path} is full.",
+            hint="Free space; the entrance records again by itself.",
+            code="disk_full",
+        )
+    if "readonly" in text or "unable to open" in text or "read-only" in text:
+        return JournalError(
+            f"{path} cannot be written ({text}).",
+            hint="Check that the folder exists, belongs to the kiosk's user and is not mounted read-only.",
+            code="read_only",
+        )
+    if "locked" in text or "busy" in text:
+        return JournalError(
+            f"{path} is in use by another process.",
+            hint="Is a second kiosk running on this folder? Stop it.",
+            code="busy",
+        )
+    return JournalError(
+        f"{path} is damaged ({text}).",
+        hint="Keep the file, start with a new folder, and import the old one on the server.",
+        code="damaged",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class JournalReport:
+    """What `verify_journal` found."""
+
+    kiosk: bytes
+    records: int
+    first: int
+    last: int
+    receipted: int
+    findings: tuple[str, ...] = ()
+    modes: tuple[tuple[str, int], ...] = ()
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the chain holds without a finding."""
+        return not self.findings
+
+
+def verify_journal(path: Path) -> JournalReport:
+    """Check a journal file that is not in use, or a copy: chain, gaps, head, receipts, clock (D-07).
+
+    Opens read-only and changes nothing. Raises JournalError when the file is not a journal.
+    """
+    if not path.exists():
+        raise JournalError(f"There is no journal at {path}.", hint="Give the kiosk's data folder or its journal.db.")
+    try:
+        db = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
+        kiosk, head_sequence, head_hash = db.execute("SELECT kiosk, sequence, hash FROM head").fetchone()
+        receipted = db.execute("SELECT coalesce(max(sequence), 0) FROM receipt").fetchone()[0]
+        receipts = dict(db.execute("SELECT sequence, head FROM receipt"))
+        report = _walk(db, kiosk, head_sequence, head_hash, receipts)
+        return replace(report, receipted=receipted)
+    except (sqlite3.Error, TypeError) as error:
+        raise JournalError(
+            f"{path} is not a readable journal ({error}).", hint="Is it the kiosk's journal.db?"
+        ) from error
+
+
+def _rows(db: sqlite3.Connection) -> Iterator[tuple[Record, bytes]]:
+    for row in db.execute("SELECT sequence, epoch, wrapped, header, sealed, hash FROM record ORDER BY sequence"):
+        yield Record(*row[:5]), row[5]
+
+
+def _walk(
+    db: sqlite3.Connection, kiosk: bytes, head_sequence: int, head_hash: bytes, receipts: dict[int, bytes]
+) -> JournalReport:
+    findings: list[str] = []
+    modes: dict[str, int] = {}
+    first = last = records = 0
+    previous: bytes | None = genesis(kiosk)
+    stamp: Stamp | None = None
+    for record, stored_hash in _rows(db):
+        records += 1
+        if not first:
+            first = record.sequence
+            if first > 1:  # earlier ones were purged after a receipt
+                previous = receipts.get(first - 1)
+                if previous is None:
+                    findings.append(f"records 1 to {first - 1} are gone and no receipt covers their end")
+        elif record.sequence != last + 1:
+            findings.append(f"records {last + 1} to {record.sequence - 1} are missing")
+            previous = None
+        after = record.hash_after(previous) if previous is not None else stored_hash
+        if after != stored_hash:
+            findings.append(f"record {record.sequence} does not continue the chain: it or an earlier one was changed")
+        try:
+            header = header_of(record, kiosk)
+        except ValueError as error:
+            findings.append(f"record {record.sequence}: {error}")
+        else:
+            findings += _clock_findings(stamp, header)
+            stamp = header.stamp
+            name = header.facts.mode.value if header.facts else "event"
+            modes[name] = modes.get(name, 0) + 1
+        if record.sequence in receipts and receipts[record.sequence] != stored_hash:
+            findings.append(f"record {record.sequence}: the server's receipt names another hash")
+        last, previous = record.sequence, stored_hash
+    if last != head_sequence and not (records == 0 and head_sequence in receipts):
+        findings.append(f"the journal ends at record {last}, but {head_sequence} were written: the last ones are gone")
+    elif records and previous != head_hash:
+        findings.append("the head does not name the last record's hash")
+    return JournalReport(kiosk, records, first, last, 0, tuple(findings), tuple(sorted(modes.items())))
+
+
+def _clock_findings(before: Stamp | None, header: Header) -> list[str]:
+    if before is None:
+        return []
+    stamp = header.stamp
+    wall, steady = stamp.at_ms - before.at_ms, stamp.mono_ms - before.mono_ms
+    if stamp.boot == before.boot and abs(wall - steady) > 5000:
+        return [f"record {header.sequence}: the clock was moved by {(wall - steady) / 1000:+.0f} s"]
+    if stamp.boot != before.boot and wall < 0:
+        return [f"record {header.sequence}: after a restart the clock stood {-wall / 1000:.0f} s behind"]
+    return []
+
+
+def wall_text(at_ms: int) -> str:
+    """A wall time in UTC for reports, to the second."""
+    return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
