@@ -107,6 +107,7 @@ class Journal:
         self._random = random
         self._lock = threading.Lock()
         self._sealer: EpochSealer | None = None
+        self._wrapped_is_written = False
         self._epoch_day = ""
         self.on_append: AppendListener | None = None
         try:
@@ -272,7 +273,7 @@ class Journal:
                 )
             try:
                 self._db.execute(
-                    "INSERT OR REPLACE INTO receipt VALUES (?, ?, ?, ?)",
+                    "INSERT OR IGNORE INTO receipt VALUES (?, ?, ?, ?)",
                     (receipt.sequence, receipt.head, receipt.at_ms, signed),
                 )
             except sqlite3.Error as error:
@@ -317,17 +318,18 @@ class Journal:
         with self._lock:
             return list(self._db.execute("SELECT sequence, reason FROM quarantined ORDER BY sequence"))
 
-    def purge(self, keep_ms: int) -> int:
+    def purge(self, keep_ms: int, server_now_ms: int) -> int:
         """Delete records whose receipt is older than *keep_ms*, by the server's clock alone; returns how many.
+
+        *server_now_ms* is the time in a verified answer of the server: our own clock may be wrong.
 
         The record at the receipt itself stays until a later one replaces it, and the head always stays.
         """
         with self._lock:
             try:
                 self._db.execute("BEGIN IMMEDIATE")
-                newest = self._db.execute("SELECT max(at_ms) FROM receipt").fetchone()[0]
                 through = self._db.execute(
-                    "SELECT coalesce(max(sequence), 0) FROM receipt WHERE at_ms <= ?", ((newest or 0) - keep_ms,)
+                    "SELECT coalesce(max(sequence), 0) FROM receipt WHERE at_ms <= ?", (server_now_ms - keep_ms,)
                 ).fetchone()[0]
                 gone = self._db.execute("DELETE FROM record WHERE sequence <= ?", (through,)).rowcount
                 self._db.execute("DELETE FROM receipt WHERE sequence < ?", (through,))
