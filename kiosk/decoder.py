@@ -77,7 +77,7 @@ def _read(grey: Image, until_s: float) -> list[Code]:
 
 
 def _zxing(grey: Image, engine: str, scale: float) -> list[Code]:
-    formats = zxingcpp.BarcodeFormat.QRCodeModel2 | zxingcpp.BarcodeFormat.AztecCode
+    formats = (zxingcpp.BarcodeFormat.QRCodeModel2, zxingcpp.BarcodeFormat.AztecCode)
     codes = []
     for found in zxingcpp.read_barcodes(grey, formats=formats, text_mode=zxingcpp.TextMode.Plain):
         place = found.position
