@@ -66,7 +66,8 @@ def decode_strict(
     """Decode exactly one CBOR item that fills *data* to its last byte.
 
     Returns int, float, str, bytes, bool, None, list and dict, and `cbor2.CBORTag(tag, value)` for an allowed tag
-    (except tag 0, which comes back as its text; inside a tag, arrays are tuples and maps read-only mappings). Other simple values come back as objects of cbor2 that equal nothing.
+    (except tag 0, which comes back as its text; inside a tag, arrays are tuples and maps read-only mappings). Other
+    simple values come back as objects of cbor2 that equal nothing.
     Raises CborError, and nothing else, for trailing bytes, a key twice in one map, a tag that is not in
     *tags_allowed*, nesting deeper than *max_depth*, more than *max_bytes*, indefinite lengths (unless allowed: some
     foreign issuers write them) and everything malformed. A length that promises more than there is costs no memory.

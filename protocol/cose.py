@@ -12,7 +12,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa, utils
 
-from protocol.cbor import CborError, decode_strict, encode
+from protocol.cbor import MAX_BYTES, CborError, decode_strict, encode
 from protocol.errors import ProtocolError
 
 TAG_SIGN1: Final = 18  # RFC 9052 table 1
@@ -63,14 +63,14 @@ class Sign1:
     signature: bytes
 
 
-def parse1(data: bytes) -> Sign1:
+def parse1(data: bytes, *, max_bytes: int = MAX_BYTES) -> Sign1:
     """Take a COSE_Sign1 apart: bare, under tag 18, or under tags 61 and 18.
 
     Raises CoseError for any other shape, for duplicate keys and trailing bytes, for a header that asks for an extension
     to be understood (`crit`; we know none), and for a detached payload.
     """
     try:
-        item = decode_strict(data, tags_allowed=_TAGS, max_depth=8, allow_indefinite=True)
+        item = decode_strict(data, tags_allowed=_TAGS, max_depth=8, allow_indefinite=True, max_bytes=max_bytes)
     except CborError as error:
         raise CoseError(error.message, code="cose_tag" if error.code == "cbor_tag" else "cose_structure") from error
     tags: list[int] = []
