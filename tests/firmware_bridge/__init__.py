@@ -1,0 +1,1 @@
+"""Promises of the entrance hardware: no invented temperature, no forgotten gate, everything comes back by itself."""
