@@ -1,0 +1,154 @@
+"""The settings of the server's processes (web, worker), as read from one TOML file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from config.loading import load
+
+
+@dataclass(frozen=True, slots=True)
+class ListenSettings:
+    """Where the web server listens; a TLS terminating proxy stands in front of it in production."""
+
+    host: str = "127.0.0.1"
+    port: int = 8470
+    workers: int = 2  # processes
+    threads: int = 4  # threads in each of them
+    trusted_proxies: int = 0  # how many proxies in front of us add to X-Forwarded-For; 0 ignores that header
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.port <= 65535:
+            raise ValueError(f"listen.port is {self.port}; a port is 1 to 65535.")
+        if self.workers < 1 or self.threads < 1:
+            raise ValueError("listen.workers and listen.threads must be at least 1.")
+        if self.trusted_proxies < 0:
+            raise ValueError("listen.trusted_proxies counts proxies; it cannot be negative.")
+
+
+@dataclass(frozen=True, slots=True)
+class LimitSettings:
+    """What one request may weigh."""
+
+    form_bytes: int = 256 * 1024  # a page's form
+    machine_bytes: int = 4 * 1024 * 1024  # one exchange with a kiosk, as sent
+
+
+@dataclass(frozen=True, slots=True)
+class CodeSettings:
+    """Venue codes and kiosk enrolment codes (requirements F-07)."""
+
+    venue_valid_days: int = 365
+    renew_notice_days: int = 30
+    enrolment_valid_minutes: int = 15
+    health_code_minutes: int = 5  # life of a dynamic health code; kiosks refuse more than 10
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.venue_valid_days <= 3650:
+            raise ValueError(f"codes.venue_valid_days is {self.venue_valid_days}; expected 1 to 3650.")
+        if not 1 <= self.health_code_minutes <= 10:
+            raise ValueError(f"codes.health_code_minutes is {self.health_code_minutes}; kiosks accept 1 to 10.")
+        if not 1 <= self.enrolment_valid_minutes <= 60:
+            raise ValueError(f"codes.enrolment_valid_minutes is {self.enrolment_valid_minutes}; expected 1 to 60.")
+
+
+@dataclass(frozen=True, slots=True)
+class FleetSettings:
+    """When the console says that a kiosk is in trouble."""
+
+    unreachable_after_s: int = 120  # four missed exchanges of 30 s (F-14)
+    unsent_alarm_s: int = 900  # a kiosk that talks to us and still holds a record this old is stuck
+    clock_alarm_ms: int = 60_000
+
+
+@dataclass(frozen=True, slots=True)
+class VaultSettings:
+    """How to reach the vault, the only process that can open sealed passages."""
+
+    public_file: Path | None = None  # the vault's public keys as it exported them; default DATA_DIR/vault-public.cbor
+    socket: Path | None = None  # its Unix socket; default DATA_DIR/vault.sock
+
+
+@dataclass(frozen=True, slots=True)
+class ServerSettings:
+    """Everything the web server and the worker are told; see server.example.toml for what each means."""
+
+    public_url: str  # https://HOST[:PORT] as people and kiosks reach us, no path
+    data_dir: Path
+    database_url: str = ""  # default: SQLite at DATA_DIR/server.db
+    secret_key_file: Path | None = None  # signs session cookies; default DATA_DIR/secret-key
+    passphrase_file: Path | None = None  # opens the key store; default DATA_DIR/passphrase
+    time_zone: str = "Asia/Shanghai"  # in which pages show times; everything is stored in UTC
+    session_hours: int = 12
+    extra_hosts: tuple[str, ...] = ()  # further host names we answer to, for health checks behind a balancer
+    listen: ListenSettings = field(default_factory=ListenSettings)
+    limits: LimitSettings = field(default_factory=LimitSettings)
+    codes: CodeSettings = field(default_factory=CodeSettings)
+    fleet: FleetSettings = field(default_factory=FleetSettings)
+    vault: VaultSettings = field(default_factory=VaultSettings)
+
+    def __post_init__(self) -> None:
+        url = urlsplit(self.public_url)
+        if url.scheme not in {"http", "https"} or not url.hostname or url.path or url.query or url.fragment:
+            raise ValueError(f"public_url is {self.public_url!r}; expected https://HOST without a path or last slash.")
+        if url.scheme == "http" and url.hostname not in {"localhost", "127.0.0.1", "::1"}:
+            raise ValueError("public_url is plain http; only localhost may be served without TLS.")
+        if not 1 <= self.session_hours <= 168:
+            raise ValueError(f"session_hours is {self.session_hours}; expected 1 to 168.")
+        try:
+            ZoneInfo(self.time_zone)
+        except (ZoneInfoNotFoundError, ValueError):
+            raise ValueError(f"time_zone is {self.time_zone!r}; expected a name such as Asia/Shanghai.") from None
+
+    @property
+    def is_https(self) -> bool:
+        """Whether people reach us over TLS (then cookies are Secure and HSTS is sent)."""
+        return self.public_url.startswith("https://")
+
+    @property
+    def host(self) -> str:
+        """The host part of public_url, with its port if it names one."""
+        return urlsplit(self.public_url).netloc
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The zone in which pages show times."""
+        return ZoneInfo(self.time_zone)
+
+    @property
+    def database(self) -> str:
+        """The database URL, with its default filled in."""
+        return self.database_url or f"sqlite:///{self.data_dir / 'server.db'}"
+
+    @property
+    def secret_key_path(self) -> Path:
+        """The file that signs session cookies."""
+        return self.secret_key_file or self.data_dir / "secret-key"
+
+    @property
+    def passphrase_path(self) -> Path:
+        """The file with the key store's passphrase; the environment variable wins over it."""
+        return self.passphrase_file or self.data_dir / "passphrase"
+
+    @property
+    def key_dir(self) -> Path:
+        """The key store's folder."""
+        return self.data_dir / "keys"
+
+    @property
+    def vault_public_path(self) -> Path:
+        """The vault's exported public keys."""
+        return self.vault.public_file or self.data_dir / "vault-public.cbor"
+
+    @property
+    def vault_socket_path(self) -> Path:
+        """The vault's Unix socket."""
+        return self.vault.socket or self.data_dir / "vault.sock"
+
+
+def load_server_settings(path: Path) -> ServerSettings:
+    """Read *path*; raises ConfigError that names what is wrong and what was expected."""
+    return load(ServerSettings, path)

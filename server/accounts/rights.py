@@ -1,0 +1,133 @@
+"""What the signed-in person may do where: rights follow the tree downward, objects out of reach do not exist."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from flask import abort, g
+from sqlalchemy import ColumnElement, false, or_, select
+from sqlalchemy.orm import InstrumentedAttribute, Session
+
+from server.accounts.models import RoleAssignment, User
+from server.accounts.roles import Act, Permission, Role, may
+from server.areas.models import Area, is_within, within
+from server.context import house
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where an object lies: the path of its area, and its venue if it belongs to one."""
+
+    area_path: str
+    venue_id: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """One role in force, with its scope resolved."""
+
+    role: Role
+    area_path: str | None = None
+    venue_id: bytes | None = None
+
+    def covers(self, place: Place) -> bool:
+        """Whether *place* lies in this grant's scope."""
+        if self.area_path is not None:
+            return is_within(place.area_path, self.area_path)
+        return self.venue_id is not None and self.venue_id == place.venue_id
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """All places where somebody holds a right; narrows a list to what they may see."""
+
+    area_paths: tuple[str, ...]
+    venue_ids: tuple[bytes, ...]
+
+    def condition(
+        self, path: InstrumentedAttribute[str], venue_id: InstrumentedAttribute[bytes] | None = None
+    ) -> ColumnElement[bool]:
+        """The SQL condition over the columns that hold an object's area path and venue id."""
+        parts = [within(path, top) for top in self.area_paths]
+        if venue_id is not None and self.venue_ids:
+            parts.append(venue_id.in_(self.venue_ids))
+        return or_(false(), *parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """The signed-in account as views see it; Flask-Login's user."""
+
+    id: str
+    name: str
+    display_name: str
+    session_epoch: int
+    must_change_password: bool
+    grants: tuple[Grant, ...]
+    is_active: bool = True
+    is_authenticated: bool = True
+    is_anonymous: bool = False
+
+    def get_id(self) -> str:
+        """What the session cookie holds: a changed epoch ends every older session."""
+        return f"{self.id}.{self.session_epoch}"
+
+    def holds(self, permission: Permission, *acts: Act) -> bool:
+        """Whether this person may do one of *acts* anywhere."""
+        return any(may(grant.role, permission, *acts) for grant in self.grants)
+
+    def may_at(self, place: Place, permission: Permission, *acts: Act) -> bool:
+        """Whether this person may do one of *acts* at *place*."""
+        return any(may(grant.role, permission, *acts) and grant.covers(place) for grant in self.grants)
+
+    def reach(self, permission: Permission, *acts: Act) -> Reach:
+        """Everywhere this person may do one of *acts*."""
+        able = [grant for grant in self.grants if may(grant.role, permission, *acts)]
+        return Reach(
+            tuple(grant.area_path for grant in able if grant.area_path is not None),
+            tuple(grant.venue_id for grant in able if grant.venue_id is not None),
+        )
+
+
+def person() -> Person:
+    """The signed-in person of this request; 401 for strangers (the gate has normally sent them away before)."""
+    found: Person | None = g.get("person")
+    if found is None:
+        abort(401)
+    return found
+
+
+def require(permission: Permission, *acts: Act, place: Place) -> Person:
+    """The signed-in person, if they may do one of *acts* at *place*; else 404, as if the object did not exist.
+
+    Call it in every view that names an object, before anything of the object is used.
+    """
+    somebody = person()
+    if not somebody.may_at(place, permission, *acts):
+        abort(404)
+    return somebody
+
+
+def load_person(reading: Session, cookie_id: str) -> Person | None:
+    """The person that a session cookie names, with the grants in force now; None when that session is over."""
+    user_id, _, epoch = cookie_id.partition(".")
+    user = reading.get(User, user_id)
+    if user is None or not user.is_active or str(user.session_epoch) != epoch:
+        return None
+    return person_of(reading, user)
+
+
+def person_of(reading: Session, user: User) -> Person:
+    """*user* with the grants in force now."""
+    now = house().now()
+    rows = (
+        select(RoleAssignment.role, Area.path, RoleAssignment.venue_id)
+        .join(Area, Area.code == RoleAssignment.area_code, isouter=True)
+        .where(
+            RoleAssignment.user_id == user.id,
+            RoleAssignment.starts_at <= now,
+            or_(RoleAssignment.ends_at.is_(None), RoleAssignment.ends_at > now),
+        )
+    )
+    grants = tuple(Grant(Role(role), path, venue_id) for role, path, venue_id in reading.execute(rows))
+    return Person(user.id, user.name, user.display_name, user.session_epoch, user.must_change_password, grants)

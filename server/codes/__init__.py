@@ -1,0 +1,1 @@
+"""Venue codes: issued for an entrance, printed, posted, replaced, revoked."""

@@ -1,0 +1,1 @@
+"""The console's first page and its trail of what was done."""

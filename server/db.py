@@ -1,0 +1,155 @@
+"""The database: one engine, portable column types, and sessions that either read or write.
+
+A *reading* session cannot change anything (SQLite `query_only`, PostgreSQL `READ ONLY`): that GET never changes state
+is held by the database, not by good intentions. A *writing* session takes SQLite's write lock when it begins, so that
+a value it has read cannot go stale before it writes.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import pkgutil
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from flask import current_app, g, request
+from sqlalchemy import Connection, DateTime, Dialect, Engine, MetaData, create_engine, event, text
+from sqlalchemy.orm import DeclarativeBase, Session
+from sqlalchemy.types import TypeDecorator
+
+BUSY_TIMEOUT_MS = 10_000  # how long a writer waits for another one before SQLite says "database is locked"
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """An aware UTC datetime; stored without zone where the database has none (SQLite)."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Refuse naive datetimes; store UTC."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError(f"{value!r} has no zone; the database takes aware datetimes only.")
+        value = value.astimezone(UTC)
+        return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Give back an aware UTC datetime."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class Base(DeclarativeBase):
+    """The base of every table; constraints get names so that migrations can speak of them."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map = {datetime: UtcDateTime()}
+
+
+def new_id(size_bytes: int = 8) -> str:
+    """A fresh random identifier, lower-case hex: not guessable in order, made without asking the database."""
+    return secrets.token_hex(size_bytes)
+
+
+class Database:
+    """The engine and its two kinds of session. Nothing connects before the first use."""
+
+    def __init__(self, url: str) -> None:
+        load_tables()
+        self.engine = _engine(url)
+        self._writer = self.engine.execution_options(gatehouse_writes=True)
+
+    @contextmanager
+    def reading(self) -> Iterator[Session]:
+        """A session that can only read, on one consistent snapshot."""
+        with Session(self.engine, expire_on_commit=False) as session:
+            yield session
+
+    @contextmanager
+    def writing(self) -> Iterator[Session]:
+        """A session that may write; commits when the block ends, rolls back when it raises."""
+        with Session(self._writer, expire_on_commit=False) as session, session.begin():
+            yield session
+
+    def open(self, *, writes: bool) -> Session:
+        """A session without a block, for the request; the caller closes it."""
+        return Session(self._writer if writes else self.engine, expire_on_commit=False)
+
+
+def load_tables() -> None:
+    """Import every subject's `models`, so that `Base.metadata` is complete and foreign keys find their tables."""
+    for subject in pkgutil.iter_modules([str(Path(__file__).parent)], "server."):
+        name = f"{subject.name}.models"
+        if subject.ispkg and importlib.util.find_spec(name) is not None:
+            importlib.import_module(name)
+    importlib.import_module("server.audit")
+
+
+def _engine(url: str) -> Engine:
+    options: dict[str, Any] = {"pool_pre_ping": True}
+    if url.startswith("sqlite"):
+        options = {"connect_args": {"check_same_thread": False, "timeout": BUSY_TIMEOUT_MS / 1000}}
+    engine = create_engine(url, **options)
+
+    if engine.dialect.name == "sqlite":
+
+        @event.listens_for(engine, "connect")
+        def _prepare(dbapi_connection: Any, _record: Any) -> None:
+            dbapi_connection.isolation_level = None  # we say BEGIN ourselves, see _begin
+            for pragma in ("journal_mode=WAL", "foreign_keys=ON", "synchronous=FULL"):
+                dbapi_connection.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        writes = bool(connection.get_execution_options().get("gatehouse_writes"))
+        if engine.dialect.name == "sqlite":
+            connection.exec_driver_sql(f"PRAGMA query_only={'OFF' if writes else 'ON'}")
+            connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+        elif not writes:
+            connection.exec_driver_sql("SET TRANSACTION READ ONLY")
+
+    return engine
+
+
+def session() -> Session:
+    """The session of the current request: reading for GET and HEAD, writing for the rest. Views commit it themselves.
+
+    Closed, and rolled back unless committed, when the request ends.
+    """
+    if "db_session" not in g:
+        database: Database = current_app.extensions["gatehouse"].database
+        g.db_session = database.open(writes=request.method not in {"GET", "HEAD", "OPTIONS"})
+    found: Session = g.db_session
+    return found
+
+
+def close_session(_error: BaseException | None = None) -> None:
+    """End the request's session; registered as a teardown by create_app."""
+    open_session: Session | None = g.pop("db_session", None)
+    if open_session is not None:
+        open_session.close()
+
+
+def lock_chain(writing: Session, name: str) -> None:
+    """Hold the named hash chain until the transaction ends, so that two writers cannot take the same predecessor.
+
+    SQLite needs nothing: its writing transactions exclude each other from their first statement on.
+    """
+    if writing.get_bind().dialect.name == "postgresql":
+        writing.execute(text("SELECT pg_advisory_xact_lock(hashtext(:name))"), {"name": name})

@@ -1,0 +1,1 @@
+"""The fleet: kiosks, their enrolment and their state."""

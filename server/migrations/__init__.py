@@ -1,0 +1,56 @@
+"""Database migrations: each subject grows its own branch of steps from 0001, so that no author waits for another.
+
+A new step is a file `versions/NNNN_words.py` (take the next free number; `ls` shows it) with
+
+    revision = "NNNN_words"
+    down_revision = "0001_frame"    # the first step of a subject; later ones name the subject's previous step
+    branch_labels = ("subject",)    # on the first step of a subject only
+
+and, where it needs another subject's tables, `depends_on = "0002_venue_codes"`. `upgrade` runs every branch to its end.
+A released step is never edited; a step and its record in alembic_version commit together or not at all, on SQLite too.
+There are no downgrades: a backup is the way back.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Engine
+
+from config.errors import GatehouseError
+
+
+class SchemaError(GatehouseError):
+    """The database's tables are not those of this version."""
+
+    code = "schema"
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
+    return config
+
+
+def upgrade(engine: Engine) -> None:
+    """Bring the database to this version's tables; does nothing when it is there already."""
+    config = _config()
+    with engine.execution_options(gatehouse_writes=True).connect() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "heads")
+
+
+def check_current(engine: Engine) -> None:
+    """Raise SchemaError when the database is older or newer than this version."""
+    wanted = set(ScriptDirectory.from_config(_config()).get_heads())
+    with engine.connect() as connection:
+        found = set(MigrationContext.configure(connection).get_current_heads())
+    if found != wanted:
+        raise SchemaError(
+            f"The database is at {sorted(found) or 'nothing'}; this version wants {sorted(wanted)}.",
+            hint="Bring it up with: gatehouse admin upgrade (make a backup first).",
+        )

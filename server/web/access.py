@@ -1,0 +1,85 @@
+"""Who may use a route: every view declares it, and an application with an undeclared route does not start.
+
+@open_to_all                          the sign-in page, a scanned poster, health checks
+@signed_in                            any account: own password, sign-out, the resident's own page
+@needs(Permission.CODES, Act.APPROVE) accounts that hold this right somewhere; the view then asks
+                                      `require(..., place)` for the very object (server/accounts/rights.py)
+@machines("how it proves who it is")  no account and no form token: the view itself checks a device signature or a
+                                      one-time code, before it does anything else
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, TypeVar
+
+from flask import Flask
+
+from server.accounts.roles import Act, Permission
+
+View = TypeVar("View", bound=Callable[..., Any])
+
+
+class Gate(Enum):
+    """The kinds of door a route can have."""
+
+    OPEN = "open"
+    SIGNED_IN = "signed_in"
+    PERMISSION = "permission"
+    MACHINE = "machine"
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """What a view declared about who may use it."""
+
+    gate: Gate
+    permission: Permission | None = None
+    acts: tuple[Act, ...] = ()  # any one of them opens the door
+    proof: str = ""  # how a machine proves who it is, for the table of routes
+    max_bytes: int | None = None  # the request body; None takes the form limit
+
+
+def open_to_all(view: View) -> View:
+    """Strangers may use this view."""
+    return _declare(view, Access(Gate.OPEN))
+
+
+def signed_in(view: View) -> View:
+    """Any signed-in account may use this view."""
+    return _declare(view, Access(Gate.SIGNED_IN))
+
+
+def needs(permission: Permission, *acts: Act) -> Callable[[View], View]:
+    """Accounts that hold *permission* with one of *acts* somewhere may use this view."""
+    if not acts:
+        raise ValueError("needs() wants at least one act.")
+    return lambda view: _declare(view, Access(Gate.PERMISSION, permission, acts))
+
+
+def machines(proof: str, *, max_bytes: int | None = None) -> Callable[[View], View]:
+    """Devices use this view; it checks *proof* itself. *max_bytes* limits the body (default limits.machine_bytes)."""
+    return lambda view: _declare(view, Access(Gate.MACHINE, proof=proof, max_bytes=max_bytes))
+
+
+def access_of(app: Flask, endpoint: str) -> Access:
+    """What *endpoint* declared; Flask's own file endpoint is open. Raises LookupError for an undeclared one."""
+    if endpoint == "static":
+        return Access(Gate.OPEN)
+    found = getattr(app.view_functions[endpoint], "gatehouse_access", None)
+    if not isinstance(found, Access):
+        raise LookupError(f"The route {endpoint} does not say who may use it; see server/web/access.py.")
+    return found
+
+
+def check_all_declared(app: Flask) -> None:
+    """Raise LookupError when any route of *app* is undeclared."""
+    for rule in app.url_map.iter_rules():
+        access_of(app, rule.endpoint)
+
+
+def _declare(view: View, access: Access) -> View:
+    view.gatehouse_access = access  # type: ignore[attr-defined]
+    return view

@@ -1,0 +1,191 @@
+"""What happens around every request: the gate, form tokens, limits, security headers, error pages."""
+
+from __future__ import annotations
+
+import logging
+from urllib.parse import urlsplit
+
+from flask import Flask, Response, abort, current_app, g, jsonify, redirect, render_template, request, url_for
+from flask.typing import ResponseReturnValue
+from flask_login import LoginManager, current_user
+from flask_wtf.csrf import CSRFError, CSRFProtect
+from werkzeug.exceptions import HTTPException, InternalServerError, SecurityError
+from werkzeug.routing import BaseConverter, ValidationError
+
+from server.accounts.rights import Person, load_person
+from server.context import house
+from server.db import close_session
+from server.web.access import Gate, access_of
+
+log = logging.getLogger("gatehouse.web")
+
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+MACHINE_PREFIXES = ("/sync/", "/kiosks/v1/", "/bundle/")  # errors there are for machines even where no route matched
+
+CONTENT_SECURITY_POLICY = "; ".join(
+    (
+        "default-src 'none'",
+        "img-src 'self'",
+        "style-src 'self'",
+        "script-src 'self'",
+        "connect-src 'self'",
+        "form-action 'self'",
+        "frame-ancestors 'none'",
+        "base-uri 'none'",
+    )
+)
+
+# What went wrong and what to do, by status; everything else says what 500 or 400 says.
+ERROR_TEXTS: dict[int, tuple[str, str]] = {
+    400: ("This request was not understood.", "Go back, load the page again and send the form once more."),
+    401: ("Please sign in first.", "Sign in and try again."),
+    403: ("Your account may not do this.", "Ask the administrator of your area if you need this right."),
+    404: ("There is no such page.", "It may not exist, or it lies outside your area."),
+    405: ("This page does not answer to that method.", "Go back and use the page's own links and buttons."),
+    409: ("Somebody else changed this meanwhile.", "Load the page again and look at the new state first."),
+    410: ("This is no longer available.", "Ask whoever gave you this address for a new one."),
+    413: ("What you sent is too large.", "Send something smaller."),
+    429: ("Too many attempts.", "Wait a little and try again."),
+    500: ("Something went wrong on our side.", "Try again later. The fault was recorded."),
+    503: ("This service is not available right now.", "Try again in a few minutes."),
+}
+
+
+class _Hex(BaseConverter):
+    """An identifier in a URL: a fixed number of bytes, as lower-case hex."""
+
+    size_bytes = 0
+    part_isolating = True
+
+    def to_python(self, value: str) -> bytes:
+        if len(value) != 2 * self.size_bytes or value != value.lower():
+            raise ValidationError
+        try:
+            return bytes.fromhex(value)
+        except ValueError:
+            raise ValidationError from None
+
+    def to_url(self, value: bytes) -> str:
+        return value.hex()
+
+
+class VenueIdConverter(_Hex):
+    """`<venue_id:name>`: 6 bytes."""
+
+    size_bytes = 6
+
+
+class KioskIdConverter(_Hex):
+    """`<kiosk_id:name>`: 8 bytes."""
+
+    size_bytes = 8
+
+
+csrf = CSRFProtect()
+
+
+def install(app: Flask) -> None:
+    """Put the frame around *app*; call it before blueprints are registered."""
+    app.url_map.converters.update(venue_id=VenueIdConverter, kiosk_id=KioskIdConverter)
+    app.config["WTF_CSRF_CHECK_DEFAULT"] = False  # _gate calls it, because it alone knows which routes are for machines
+    app.config["WTF_CSRF_SSL_STRICT"] = False  # _refuse_other_sites is stricter, and does not need a Referer
+    app.config["WTF_CSRF_TIME_LIMIT"] = None  # the token lives as long as the session it is bound to
+    csrf.init_app(app)
+
+    login = LoginManager(app)
+    login.session_protection = None  # addresses change on phones; the session epoch and SameSite protect instead
+
+    @login.user_loader  # type: ignore[untyped-decorator]
+    def _load(cookie_id: str) -> Person | None:
+        with house().database.reading() as reading:
+            return load_person(reading, cookie_id)
+
+    app.before_request(_gate)
+    app.after_request(_headers)
+    app.teardown_request(close_session)
+    app.register_error_handler(HTTPException, _http_error)
+    app.register_error_handler(Exception, _unexpected)
+
+
+def _gate() -> ResponseReturnValue | None:
+    """Let the request in, or answer it here. The steps:
+
+    (1) the address exists, (2) its body limit, (3) machines prove themselves in their view, (4) who is it,
+    (5) the form comes from our own page, (6) the right, (7) a password that must be changed comes first.
+    """
+    if request.endpoint is None or request.routing_exception is not None:  # (1) Flask answers 404, 405 or a redirect
+        return None
+    access = access_of(current_app, request.endpoint)
+    if access.gate is Gate.MACHINE:  # (2) (3)
+        request.max_content_length = access.max_bytes or house().settings.limits.machine_bytes
+        return None
+    request.max_content_length = house().settings.limits.form_bytes
+    g.person = current_user._get_current_object() if current_user.is_authenticated else None  # (4)
+    if access.gate is not Gate.OPEN and g.person is None:
+        if request.method in {"GET", "HEAD"}:
+            return redirect(url_for("accounts.sign_in", next=request.full_path.removesuffix("?")), 303)
+        abort(401)
+    if request.method not in SAFE_METHODS:  # (5)
+        _refuse_other_sites()
+        csrf.protect()
+    if access.permission is not None and not g.person.holds(access.permission, *access.acts):  # (6)
+        abort(403)
+    if g.person is not None and g.person.must_change_password and access.gate is not Gate.OPEN:  # (7)
+        if request.endpoint not in {"accounts.password", "accounts.change_password", "accounts.sign_out"}:
+            return redirect(url_for("accounts.password"), 303)
+    return None
+
+
+def _refuse_other_sites() -> None:
+    """Refuse a form that a browser says another site sent; browsers that say nothing are held to the token."""
+    if request.headers.get("Sec-Fetch-Site", "same-origin") not in {"same-origin", "none"}:
+        abort(403)
+    origin = request.headers.get("Origin")
+    if origin is not None and urlsplit(origin).netloc not in {request.host, house().settings.host}:
+        abort(403)
+
+
+def _headers(response: Response) -> Response:
+    headers = response.headers
+    headers.setdefault("Content-Security-Policy", CONTENT_SECURITY_POLICY)
+    headers["X-Content-Type-Options"] = "nosniff"
+    headers["X-Frame-Options"] = "DENY"
+    headers.setdefault("Referrer-Policy", "same-origin")
+    headers["Cross-Origin-Opener-Policy"] = "same-origin"
+    headers["Cross-Origin-Resource-Policy"] = "same-origin"
+    headers["Permissions-Policy"] = "camera=(), microphone=(), geolocation=()"
+    if house().settings.is_https:
+        headers["Strict-Transport-Security"] = "max-age=31536000"
+    if request.endpoint != "static":
+        headers.setdefault("Cache-Control", "no-store")
+    return response
+
+
+def _is_for_machines() -> bool:
+    if request.endpoint is not None:
+        return access_of(current_app, request.endpoint).gate is Gate.MACHINE
+    return request.path.startswith(MACHINE_PREFIXES)
+
+
+def _http_error(error: HTTPException) -> ResponseReturnValue:
+    if isinstance(error, SecurityError):  # a Host header that is not ours: no page, because it could not link anywhere
+        return "This server does not answer to that host name.\n", 400, {"Content-Type": "text/plain; charset=utf-8"}
+    if error.response is not None:  # a redirect that routing raised, or an answer a view aborted with
+        return error.response
+    status = error.code or 500
+    sentence, step = ERROR_TEXTS.get(status, ERROR_TEXTS[500 if status >= 500 else 400])
+    if isinstance(error, CSRFError):
+        sentence, step = (
+            "This form is too old or was not made here.",
+            "Go back, load the page again and send the form once more.",
+        )
+    headers = [(key, value) for key, value in error.get_headers() if key in {"Allow", "Retry-After"}]
+    if _is_for_machines():
+        return jsonify(code=f"http_{status}", message=sentence, hint=step), status, headers
+    return render_template("web/error.html", status=status, sentence=sentence, step=step), status, headers
+
+
+def _unexpected(error: Exception) -> ResponseReturnValue:
+    """The top of every request: log the fault without the address's parameters, answer in words."""
+    log.error("fault endpoint=%s method=%s", request.endpoint, request.method, exc_info=error)
+    return _http_error(InternalServerError())
