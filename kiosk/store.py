@@ -50,7 +50,9 @@ def m0001_records(db: sqlite_utils.Database) -> None:
              id       INTEGER PRIMARY KEY CHECK (id = 1),
              kiosk    BLOB NOT NULL,
              sequence INTEGER NOT NULL,     -- of the last record ever written, purged or not
-             hash     BLOB NOT NULL
+             hash     BLOB NOT NULL,
+             held      INTEGER NOT NULL,    -- up to here the server holds the journal, by its newest word
+             held_hash BLOB NOT NULL
            ) STRICT""",
         """CREATE TABLE receipt (
              sequence INTEGER PRIMARY KEY,
@@ -113,7 +115,7 @@ class Journal:
         try:
             self._db = _open(path)
             MIGRATIONS.apply(sqlite_utils.Database(self._db))
-            self._db.execute("INSERT OR IGNORE INTO head VALUES (1, ?, 0, ?)", (kiosk, genesis(kiosk)))
+            self._db.execute("INSERT OR IGNORE INTO head VALUES (1, ?1, 0, ?2, 0, ?2)", (kiosk, genesis(kiosk)))
             row = self._db.execute("SELECT kiosk FROM head").fetchone()
         except sqlite3.Error as error:
             raise _explain(error, path) from error
@@ -214,13 +216,11 @@ class Journal:
         return Receipt(self.kiosk, row[0], row[1], row[2]) if row else None
 
     def unsent(self, limit_records: int, limit_bytes: int = 512 * 1024) -> tuple[int, bytes, tuple[Record, ...]]:
-        """The records right after the newest receipt, oldest first: (after_sequence, after_hash, records)."""
-        receipt = self.receipt()
-        after = receipt.sequence if receipt else 0
-        after_hash = receipt.head if receipt else genesis(self.kiosk)
+        """The records that the server does not hold, oldest first: (after_sequence, after_hash, records)."""
         records: list[Record] = []
         size = 0
         with self._lock:
+            after, after_hash = self._db.execute("SELECT held, held_hash FROM head").fetchone()
             rows = self._db.execute(
                 "SELECT sequence, epoch, wrapped, header, sealed FROM record"
                 " WHERE sequence > ? ORDER BY sequence LIMIT ?",
@@ -236,47 +236,47 @@ class Journal:
     def unsent_count(self) -> int:
         """How many records no receipt covers yet."""
         with self._lock:
-            row = self._db.execute(
-                "SELECT (SELECT sequence FROM head) - coalesce((SELECT max(sequence) FROM receipt), 0)"
-            ).fetchone()
+            row = self._db.execute("SELECT sequence - held FROM head").fetchone()
         return int(row[0])
 
     def oldest_unsent_ms(self) -> int | None:
         """Wall time (ms) of the oldest record without a receipt, or None when all is sent."""
         with self._lock:
             row = self._db.execute(
-                "SELECT at_ms FROM record WHERE sequence > coalesce((SELECT max(sequence) FROM receipt), 0)"
-                " ORDER BY sequence LIMIT 1"
+                "SELECT at_ms FROM record WHERE sequence > (SELECT held FROM head) ORDER BY sequence LIMIT 1"
             ).fetchone()
         return int(row[0]) if row else None
 
     def accept_receipt(self, receipt: Receipt, signed: bytes) -> None:
-        """Keep a verified receipt when it matches our own chain; raises JournalError `damaged` when it does not.
+        """Keep a verified receipt when it matches our own chain; raises JournalError `fork` when it does not.
 
         A receipt older than the newest one is ignored; see `rewind_to` for a server that lost records.
         """
         with self._lock:
-            newest = self._db.execute("SELECT coalesce(max(sequence), 0) FROM receipt").fetchone()[0]
-            if receipt.sequence < newest or receipt.sequence == 0:
+            held = self._db.execute("SELECT held FROM head").fetchone()[0]
+            if receipt.sequence < held:
                 return
-            if receipt.kiosk != self.kiosk or self._hash_at(receipt.sequence) not in (None, receipt.head):
+            ours = self._hash_at(receipt.sequence)
+            if receipt.kiosk != self.kiosk or ours != receipt.head:
                 raise JournalError(
-                    f"The server's receipt for record {receipt.sequence} has another hash than our journal.",
-                    hint="Export this journal and call technical support: one of the two sides was changed or copied.",
-                    code="fork",
-                )
-            if self._hash_at(receipt.sequence) is None:
-                raise JournalError(
-                    f"The server's receipt names record {receipt.sequence}, which this journal does not hold.",
+                    f"The server's receipt for record {receipt.sequence} "
+                    + ("has another hash than our journal." if ours else "names a record that this journal lacks."),
                     hint="Export this journal and call technical support: was the memory card copied or restored?",
                     code="fork",
                 )
+            if receipt.sequence == 0:
+                return
             try:
+                self._db.execute("BEGIN IMMEDIATE")
                 self._db.execute(
                     "INSERT OR IGNORE INTO receipt VALUES (?, ?, ?, ?)",
                     (receipt.sequence, receipt.head, receipt.at_ms, signed),
                 )
+                self._db.execute("UPDATE head SET held = ?, held_hash = ?", (receipt.sequence, receipt.head))
+                self._db.execute("COMMIT")
             except sqlite3.Error as error:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
                 raise _explain(error, self.path) from error
 
     def _hash_at(self, sequence: int) -> bytes | None:
@@ -305,6 +305,7 @@ class Journal:
                 return False
             self._db.execute("BEGIN IMMEDIATE")
             self._db.execute("DELETE FROM receipt WHERE sequence > ?", (sequence,))
+            self._db.execute("UPDATE head SET held = ?, held_hash = ?", (sequence, at))
             self._db.execute("COMMIT")
         return True
 
