@@ -188,7 +188,8 @@ def test_a_file_that_is_no_journal_is_named(tmp_path: Path, device: Device, vaul
 
 
 TAMPERING = {
-    "a header is edited": "UPDATE record SET header = (SELECT header FROM record WHERE sequence = 2) WHERE sequence = 3",
+    "a header is edited": "UPDATE record SET header = (SELECT header FROM record WHERE sequence = 2)"
+    " WHERE sequence = 3",
     "a sealed part is swapped": "UPDATE record SET sealed = (SELECT sealed FROM record WHERE sequence = 2)"
     " WHERE sequence = 3",
     "a record is deleted": "DELETE FROM record WHERE sequence = 3",
