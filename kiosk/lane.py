@@ -1,0 +1,386 @@
+"""The station loop of one entrance: looks, checks, measures, decides, records, opens, shows - in that order.
+
+One thread runs it. Everything that can block (camera, serial lines, network, browsers) lives in other threads and is
+only ever polled here, so that the queue at the door moves on whatever is broken.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import queue
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Protocol
+
+from firmware_bridge.gate import Gate, Pulse
+from firmware_bridge.reading import Cause, NoReading, Reading
+from firmware_bridge.thermometer import Thermometer, Window
+from kiosk.admission import Rules
+from kiosk.camera import Camera, CameraState
+from kiosk.clock import KioskClock
+from kiosk.decoder import Code, Decoder
+from kiosk.presence import Presence, Presented, Showing
+from kiosk.station import (
+    NOT_A_PASSAGE,
+    CloseWindow,
+    Effect,
+    Measuring,
+    OpenGate,
+    OpenWindow,
+    Person,
+    Record,
+    Show,
+    Station,
+    Surroundings,
+)
+from kiosk.station import Showing as OnScreen
+from kiosk.store import Journal, JournalError, Stored
+from protocol.credentials import check
+from protocol.credentials.model import Checked
+from protocol.credentials.policy import CheckPolicy
+from protocol.credentials.reasons import Reason
+from protocol.passage import Place
+from protocol.policy import EntryPolicy
+from protocol.status_list import StatusLists
+from protocol.trust import TrustList
+from protocol.words import CredentialKind, Direction, EntryMode, Outcome
+
+log = logging.getLogger("gatehouse.lane")
+
+REMEMBERED = 256  # codes whose outcome is remembered for "already recorded"
+FRAME_WAIT_S = 0.05
+REFRESH_S = 1.0  # the screen's clock, banner and part states move at least this often
+
+
+@dataclass(frozen=True, slots=True)
+class RulesInForce:
+    """What the last good bundle says, taken together so that a verdict never mixes two bundles."""
+
+    policy: EntryPolicy
+    trust: TrustList
+    status: StatusLists | None
+    version: int
+    age_s: int
+    venue_hosts: frozenset[str] = frozenset()
+
+
+class RulesSource(Protocol):
+    """Where the lane gets its rules; a fetch of a new bundle happens elsewhere."""
+
+    def in_force(self) -> RulesInForce:
+        """The rules of this moment; cheap."""
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """What one verdict cost, in seconds, without the temperature window."""
+
+    decode_s: float
+    verify_s: float
+    decide_s: float
+    seal_s: float
+    commit_s: float
+    publish_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Answered:
+    outcome: Outcome
+    at_ms: int
+
+
+class Lane:
+    """One entrance. `run` until *stop* is set; `submit` brings work from other threads (scan heads, staff, screen)."""
+
+    def __init__(
+        self,
+        *,
+        place: Place,
+        direction: Direction,
+        journal: Journal,
+        clock: KioskClock,
+        camera: Camera,
+        rules: RulesSource,
+        thermometer: Thermometer | None,
+        gate: Gate | None,
+        open_ms: int,
+        publish: Callable[[Lane], None],
+        is_online: Callable[[], bool],
+    ) -> None:
+        self.place, self.direction = place, direction
+        self.journal, self.clock, self.camera, self.rules = journal, clock, camera, rules
+        self.thermometer, self.gate, self.open_ms = thermometer, gate, open_ms
+        self.station = Station()
+        self.on_timing: Callable[[Timing], None] | None = None
+        self.last_codes: list[Code] = []  # of the newest frame, for the outline in the preview
+        self.journal_problem: JournalError | None = None
+        self.last_pulse: Pulse | None = None
+        self._publish, self._is_online = publish, is_online
+        self._decoder = Decoder()
+        self._presence = Presence()
+        self._answered: OrderedDict[bytes, _Answered] = OrderedDict()
+        self._window: Window | None = None
+        self._jobs: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._current = b""  # digest of the code of the person being served
+        self._around: Surroundings | None = None
+        self._cost = dict.fromkeys(("decode", "verify", "decide", "seal", "commit", "publish"), 0.0)
+        self._degraded: tuple[str, ...] = ()
+
+    # -- the loop ----------------------------------------------------------------------------------------------------
+
+    def run(self, stop: threading.Event) -> None:
+        """Serve the entrance until *stop* is set."""
+        self.note_event("started")
+        number, refreshed = 0, 0.0
+        while not stop.is_set():
+            frame = self.camera.newest(number, FRAME_WAIT_S)
+            if frame is not None:
+                number = frame.number
+                started = time.perf_counter()
+                codes = self._decoder.read(frame.image)
+                self._cost["decode"] = time.perf_counter() - started
+                self.last_codes = codes
+                for seen in self._presence.see((code.text for code in codes), time.monotonic()):
+                    self._present(seen)
+            elif self.camera.state is not CameraState.LIVE:
+                self.last_codes = []
+            self._work()
+            self._poll_window()
+            self._carry_out(self.station.tick(time.monotonic()))
+            now = time.monotonic()
+            if now - refreshed >= REFRESH_S:
+                refreshed = now
+                self._watch()
+                self._publish(self)
+        self.note_event("stopped")
+
+    def submit(self, job: Callable[[], None]) -> None:
+        """Let the lane's own thread run *job* at its next turn; from any thread."""
+        self._jobs.put(job)
+
+    def scanned(self, text: str, source: str) -> None:
+        """A scan head read *text*; from any thread. Whichever of camera and scan head speaks first makes the event."""
+        self.submit(lambda: self._scanned(text, source))
+
+    def _scanned(self, text: str, source: str) -> None:
+        for seen in self._presence.see([text], time.monotonic(), source):
+            self._present(seen)
+
+    def _work(self) -> None:
+        while True:
+            try:
+                job = self._jobs.get_nowait()
+            except queue.Empty:
+                return
+            job()
+
+    # -- codes -------------------------------------------------------------------------------------------------------
+
+    def _present(self, seen: Presented) -> None:
+        digest = hashlib.blake2b(seen.text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+        before = self._answered.get(digest)
+        if seen.showing is Showing.AGAIN and before is not None:
+            if before.outcome is Outcome.ADMIT:
+                minutes = max(0, self.clock.stamp().at_ms - before.at_ms) // 60_000
+                self._carry_out(self.station.note("same_again", time.monotonic(), minutes_ago=minutes))
+                return
+            state = self.station.state
+            if isinstance(state, OnScreen) and digest == self._current and not state.results:
+                return  # the answer to this very code still stands on the screen
+        if isinstance(self.station.state, Measuring) and digest == self._current:
+            return
+        started = time.perf_counter()
+        rules = self.rules.in_force()
+        checked = self._check(seen.text, rules)
+        self._cost["verify"] = time.perf_counter() - started
+        if checked.kind in NOT_A_PASSAGE:
+            self._answer_note(checked)
+            return
+        shown_before = Reason.SEEN_BEFORE in checked.reasons or self._is_replay(checked)
+        self._current = digest
+        self.serve(Person(checked, EntryMode.SCAN, shown_before=shown_before, seen_s=seen.at_s))
+
+    def _check(self, text: str, rules: RulesInForce) -> Checked:
+        policy = rules.policy
+        return check(
+            text,
+            rules.trust,
+            at=self.clock.now(),
+            status=rules.status,
+            policy=CheckPolicy(
+                clock_skew=timedelta(seconds=policy.clock_skew_s),
+                health_code_max_life=timedelta(seconds=policy.health_code_max_age_s),
+                status_old_after=timedelta(seconds=policy.status_max_age_s),
+                status_too_old_after=timedelta(seconds=policy.status_max_age_s * 3),
+                when_status_too_old="hold" if policy.stale_rules_hold else "mark",
+                venue_hosts=rules.venue_hosts,
+            ),
+        )
+
+    def _is_replay(self, checked: Checked) -> bool:
+        credential = checked.credential
+        if credential is None or credential.cti is None:
+            return False
+        return hashlib.blake2b(b"cti" + credential.cti, digest_size=16).digest() in self._answered
+
+    def _answer_note(self, checked: Checked) -> None:
+        if checked.kind is CredentialKind.VENUE_CODE:
+            here = checked.credential is not None and checked.credential.venue_id == self.place.venue
+            code = "poster_ok" if checked.valid and here else "poster_wrong"
+            if Reason.REVOKED in checked.reasons or Reason.REPLACED in checked.reasons:
+                code = "poster_revoked"
+        elif checked.kind is CredentialKind.STAFF_BADGE:
+            code = "badge_in" if checked.valid else "badge_wrong"
+        else:
+            code = "already_enrolled"
+        self.note_event("note", (("code", code),))
+        self._carry_out(self.station.note(code, time.monotonic()))
+
+    def serve(self, person: Person) -> None:
+        """Begin with a person: from a code, or from what staff typed. Runs in the lane's thread."""
+        self._around = self._surroundings()
+        started = time.perf_counter()
+        effects = self.station.code(person, self._around, time.monotonic())
+        self._cost["decide"] = time.perf_counter() - started
+        self._carry_out(effects)
+
+    def typed_reading(self, reading: Reading) -> None:
+        """Staff typed a temperature for the person being served. Runs in the lane's thread."""
+        self._measured(reading)
+
+    # -- temperature -------------------------------------------------------------------------------------------------
+
+    def _poll_window(self) -> None:
+        if self._window is None:
+            if isinstance(self.station.state, Measuring) and self.station.state.window_open:
+                self._measured(NoReading(Cause.NO_THERMOMETER, "none_set_up"))
+            return
+        result = self._window.poll()
+        if result is not None:
+            self._window = None
+            self._measured(result)
+
+    def _measured(self, result: Reading | NoReading) -> None:
+        started = time.perf_counter()
+        effects = self.station.measurement(result, self._around or self._surroundings(), time.monotonic())
+        self._cost["decide"] = time.perf_counter() - started
+        self._carry_out(effects)
+
+    # -- effects -----------------------------------------------------------------------------------------------------
+
+    def _carry_out(self, effects: list[Effect]) -> None:
+        while effects:
+            effect, *effects = effects
+            if isinstance(effect, OpenWindow):
+                self._window = self.thermometer.begin_window() if self.thermometer else None
+            elif isinstance(effect, CloseWindow):
+                if self._window is not None:
+                    self._window.close()
+                    self._window = None
+            elif isinstance(effect, Record):
+                effects = [*effects, *self._record(effect)]
+            elif isinstance(effect, OpenGate):
+                self._open_gate()
+            elif isinstance(effect, Show):
+                started = time.perf_counter()
+                self._publish(self)
+                self._cost["publish"] = time.perf_counter() - started
+                if isinstance(self.station.state, OnScreen) and self.station.state.sequence:
+                    self._report_timing()
+
+    def _record(self, effect: Record) -> list[Effect]:
+        """Commit before anything opens or turns green."""
+        around = self._around or self._surroundings()
+        try:
+            stored = self.commit(effect)
+        except JournalError as error:
+            if self.journal_problem is None or self.journal_problem.code != error.code:
+                log.error("journal code=%s", error.code)
+            self.journal_problem = error
+            return self.station.not_recorded(around, time.monotonic())
+        self.journal_problem = None
+        self._cost["seal"], self._cost["commit"] = stored.seal_s, stored.commit_s
+        self._remember(effect)
+        return self.station.recorded(stored.sequence, around, time.monotonic())
+
+    def commit(self, effect: Record) -> Stored:
+        """Write one passage to the journal; raises JournalError when it is not on disk."""
+        outcome, mode = effect.facts.outcome.value, effect.facts.mode.value
+        return self.journal.append(
+            self.place,
+            self.clock.stamp(),
+            effect.facts,
+            effect.personal,
+            count=(outcome, mode, self.direction.value) if outcome == "admit" else (outcome, mode),
+            day=self.clock.day(),
+        )
+
+    def _remember(self, effect: Record) -> None:
+        answered = _Answered(effect.facts.outcome, self.clock.stamp().at_ms)
+        keys = [self._current]
+        credential = effect.person.checked.credential
+        if credential is not None and credential.cti is not None and answered.outcome is Outcome.ADMIT:
+            keys.append(hashlib.blake2b(b"cti" + credential.cti, digest_size=16).digest())
+        for key in keys:
+            self._answered[key] = answered
+            self._answered.move_to_end(key)
+        while len(self._answered) > REMEMBERED:
+            self._answered.popitem(last=False)
+
+    def _open_gate(self) -> None:
+        if self.gate is not None:
+            self.last_pulse = self.gate.open_for(self.open_ms)
+
+    def _report_timing(self) -> None:
+        if self.on_timing is not None:
+            c = self._cost
+            self.on_timing(Timing(c["decode"], c["verify"], c["decide"], c["seal"], c["commit"], c["publish"]))
+
+    # -- surroundings ------------------------------------------------------------------------------------------------
+
+    def degraded(self) -> tuple[str, ...]:
+        """What is out of order now, in stable words; stands in each record."""
+        rules = self.rules.in_force()
+        found = [
+            (not self._is_online(), "no_network"),
+            (rules.version == 0, "no_rules"),
+            (rules.age_s > rules.policy.bundle_max_age_s, "rules_stale"),
+            (self.camera.state not in (CameraState.LIVE, CameraState.OFF), "no_camera"),
+            (self.thermometer is None or self.thermometer.trouble() is not None, "no_thermometer"),
+            (self.gate is not None and self.gate.status.state.value != "ready", "no_gate"),
+            (not self.clock.is_sure, "clock_unsure"),
+            (self.journal_problem is not None, "journal_unavailable"),
+        ]
+        return tuple(word for is_so, word in found if is_so)
+
+    def _surroundings(self) -> Surroundings:
+        rules = self.rules.in_force()
+        return Surroundings(
+            policy=rules.policy,
+            rules=Rules(rules.version, rules.age_s, self.clock.is_sure),
+            degraded=self.degraded(),
+            direction=self.direction,
+        )
+
+    def _watch(self) -> None:
+        """Once a second: a moved clock and a changed mode become records of their own."""
+        jumped_ms = self.clock.take_jump_ms()
+        if jumped_ms is not None:
+            self.note_event("clock_moved", (("by_ms", jumped_ms),))
+        degraded = self.degraded()
+        if degraded != self._degraded:
+            self._degraded = degraded
+            self.note_event("mode", (("degraded", " ".join(degraded)),))
+
+    def note_event(self, event: str, detail: tuple[tuple[str, str | int], ...] = ()) -> None:
+        """Put an event of the kiosk itself into the journal; a journal that refuses is shown, never raised."""
+        try:
+            self.journal.append(self.place, self.clock.stamp(), event, detail=detail, day=self.clock.day())
+            self.journal_problem = None
+        except JournalError as error:
+            self.journal_problem = error
