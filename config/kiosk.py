@@ -9,20 +9,7 @@ from typing import Literal
 from config.camera import CameraSettings
 from config.devices import GateSettings, IdCardSettings, ScanHeadSettings, ThermometerSettings
 from config.loading import load
-
-
-@dataclass(frozen=True, slots=True)
-class ScreenSettings:
-    """The entrance screen: a page on loopback that Chromium shows in kiosk mode."""
-
-    host: Literal["127.0.0.1", "::1"] = "127.0.0.1"
-    port: int = 8480
-    voice: bool = True
-    clips: Path | None = None  # a site's own recorded clips, NAME.wav; they go before the synthetic voice
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.port <= 65535:
-            raise ValueError(f"screen.port is {self.port}; a port is 1 to 65535.")
+from config.screen import ScreenSettings
 
 
 @dataclass(frozen=True, slots=True)

@@ -163,6 +163,7 @@ class Station:
         """The open window ended, or staff typed a reading."""
         if not isinstance(self.state, Measuring):
             return []
+        was_open = self.state.window_open
         state = replace(self.state, results=(*self.state.results, result), window_open=False)
         answer = decide(
             state.person.checked,
@@ -176,8 +177,30 @@ class Station:
             self.state = replace(state, reopen_at_s=now_s + pause)
             return [Show()]
         assert isinstance(answer, Verdict)
-        closing: list[Effect] = [CloseWindow()] if self.state.window_open else []
+        closing: list[Effect] = [CloseWindow()] if was_open else []
         return closing + self._record(state.person, answer, state.results, around)
+
+    def typed(self, reading: Reading, operator: str, around: Surroundings, now_s: float) -> list[Effect]:
+        """Staff measured the person on the screen with a hand-held thermometer (E-24); a passage of its own.
+
+        Possible while measuring, and after a hold of a good credential. A stop stays a stop: red or fever is never
+        resolved into an admission, and nothing happens then.
+        """
+        state = self.state
+        if isinstance(state, Showing) and state.verdict.outcome is Outcome.HOLD and state.person.checked.valid:
+            self.state = Measuring(replace(state.person, operator=operator), (), window_open=False, since_s=now_s)
+        elif isinstance(state, Measuring):
+            self.state = replace(state, person=replace(state.person, operator=operator))
+        else:
+            return []
+        return self.measurement(reading, around, now_s)
+
+    def remeasure(self, around: Surroundings, now_s: float) -> list[Effect]:
+        """Measure the held person again by the kiosk's own thermometer."""
+        state = self.state
+        if isinstance(state, Showing) and state.verdict.outcome is Outcome.HOLD and state.person.checked.valid:
+            return self._begin(state.person, around, now_s)
+        return []
 
     def note(self, code: str, now_s: float, *, minutes_ago: int | None = None) -> list[Effect]:
         """Answer something that is no passage; never interrupts a person who is being served."""

@@ -87,6 +87,7 @@ class PlaceNames:
     entrance_en: str
     area_zh: str = ""
     category: str = ""
+    word_key: bytes = b""  # the venue's secret for its word of the day (field.md candidate 16); empty: no word
 
     def to_bytes(self) -> bytes:
         """Encode deterministically."""
@@ -101,6 +102,7 @@ class PlaceNames:
                     6: self.entrance_en,
                     7: self.area_zh or None,
                     8: self.category or None,
+                    9: self.word_key or None,
                 }
             )
         )
@@ -118,6 +120,7 @@ class PlaceNames:
             f.text(6),
             f.maybe_text(7) or "",
             f.maybe_text(8) or "",
+            f.maybe_octets(9, at_most=32) or b"",
         )
         f.done()
         return place

@@ -1,0 +1,190 @@
+"""Turns the lane's state into what the screen shows; every sentence comes from `kiosk.texts`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from firmware_bridge.device import DeviceState
+from firmware_bridge.reading import Reading
+from kiosk import texts
+from kiosk.camera import CameraState
+from kiosk.day_word import day_word
+from kiosk.lane import Lane
+from kiosk.screen_state import Banner, Face, PartStatus, ScreenState, Text, VerdictView, View
+from kiosk.station import Idle, Measuring, Noting, Recording, Showing
+from protocol.bundle import PlaceNames
+from protocol.words import Outcome
+
+LEVELS = ("ok", "warn", "bad")
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """How the kiosk stands with its server, for the banner."""
+
+    state: str  # "online", "degraded", "offline"
+    trouble: Text | None = None  # the last problem in words, while there is one
+
+
+def face_of(outcome: Outcome, *, cannot_tell: bool) -> Face:
+    """The face of a verdict: four, never two (field.md, entrance screen 1)."""
+    if outcome is Outcome.ADMIT:
+        return Face.PASS
+    if outcome is Outcome.DENY:
+        return Face.STOP
+    return Face.UNKNOWN if cannot_tell else Face.CHECK
+
+
+class Board:
+    """Builds screen states with a growing revision number; used by the lane's thread alone."""
+
+    def __init__(self, names: PlaceNames) -> None:
+        self.names = names
+        self._revision = 0
+
+    def state(self, lane: Lane, link: Link, now_s: float, findings: tuple[Text, ...] = ()) -> ScreenState:
+        """The screen of this moment; *now_s* is the steady clock that the lane's states count by."""
+        self._revision += 1
+        names, station = self.names, lane.station.state
+        day = lane.clock.day()
+        counts = lane.journal.counts(day)
+        view, verdict, note, prompt, progress_ms = View.IDLE, None, None, None, None
+        if isinstance(station, Showing):
+            view, verdict = View.VERDICT, _verdict(station, lane, now_s)
+        elif isinstance(station, Measuring | Recording):
+            view = View.MEASURING
+            again = isinstance(station, Measuring) and bool(station.results)
+            prompt = texts.ADMISSION["measure_again"].next_step if again else texts.PAGE["measuring_how"]
+            progress_ms = int((lane.thermometer.rule.window_s if lane.thermometer else 0) * 1000)
+        elif isinstance(station, Noting):
+            view, note = View.NOTE, _note(station)
+        else:
+            assert isinstance(station, Idle)
+        return ScreenState(
+            revision=self._revision,
+            view=view,
+            venue=Text(names.venue_zh, names.venue_en),
+            entrance=Text(names.entrance_zh, names.entrance_en),
+            day_word=day_word(names.word_key, day),
+            banner=_banner(lane, link),
+            parts=_parts(lane, link),
+            counts=tuple((name, counts.get(name, 0)) for name in ("admit", "hold", "deny", "proxy", "manual")),
+            occupancy=None,
+            verdict=verdict,
+            note=note,
+            prompt=prompt,
+            progress_ms=progress_ms,
+            findings=findings,
+        )
+
+
+def _verdict(station: Showing, lane: Lane, now_s: float) -> VerdictView:
+    verdict = station.verdict
+    face = face_of(verdict.outcome, cannot_tell=verdict.cannot_tell)
+    code = verdict.reasons[0] if verdict.reasons else ("signed_out" if lane.direction.value == "out" else "admitted")
+    words = texts.words_for(code)
+    reading = next((r for r in reversed(station.results) if isinstance(r, Reading)), None)
+    credential = station.person.checked.credential
+    return VerdictView(
+        face=face,
+        headline=texts.headline(face, lane.direction.value),
+        reason=words.reason if words else None,
+        next_step=words.next_step if words else None,
+        staff=words.staff if words else None,
+        code=code,
+        temperature=f"{reading.shown_celsius:.1f}" if reading else None,
+        masked_name=credential.name_masked if credential and face is not Face.STOP else None,
+        reference=f"#{station.sequence:06d}" if station.sequence else "",
+        closes_in_ms=max(0, int((station.until_s - now_s) * 1000)) if face is Face.PASS else None,
+        direction=lane.direction.value,
+    )
+
+
+def _note(station: Noting) -> Text:
+    words = texts.words_for(station.code)
+    note = words.reason if words else Text("", "")
+    if station.minutes_ago is not None:
+        ago = Text("刚刚", "just now") if station.minutes_ago == 0 else _age(station.minutes_ago * 60)
+        return Text(f"{note.zh}（{ago.zh}）", f"{note.en} ({ago.en})")
+    return note
+
+
+def _age(seconds: int) -> Text:
+    """An age in the largest unit that says something."""
+    for size, zh, en in ((86400, "天", "d"), (3600, "小时", "h"), (60, "分钟", "min")):
+        if seconds >= size:
+            return Text(f"{seconds // size} {zh}前", f"{seconds // size} {en} ago")
+    return Text("刚刚", "just now")
+
+
+def _banner(lane: Lane, link: Link) -> Banner:
+    rules = lane.rules.in_force()
+    age = _age(rules.age_s)
+    if rules.version == 0:
+        rules_text = Text("尚无规则", "no rules yet")
+    else:
+        rules_text = Text(f"规则第 {rules.version} 版，{age.zh}确认", f"rules {rules.version}, confirmed {age.en}")
+    oldest_ms = lane.journal.oldest_unsent_ms()
+    oldest = None
+    if oldest_ms is not None:
+        at = datetime.fromtimestamp(oldest_ms / 1000, UTC).astimezone().strftime("%H:%M")
+        oldest = Text(f"最早 {at}", f"oldest {at}")
+    mode = "offline" if link.state == "offline" else "online"
+    level = 0 if link.state == "online" else 1
+    degraded = lane.degraded()
+    if "journal_unavailable" in degraded or "no_rules" in degraded:
+        mode, level = "closed", 2
+    elif set(degraded) - {"no_network"}:
+        level = max(level, 1)
+    return Banner(LEVELS[level], texts.MODES[mode], rules_text, lane.journal.unsent_count(), oldest)
+
+
+def _parts(lane: Lane, link: Link) -> tuple[PartStatus, ...]:
+    camera = lane.camera.status
+    parts = [
+        PartStatus(
+            "camera",
+            camera.state is CameraState.LIVE,
+            Text(camera.words_zh, camera.words_en),
+        )
+    ]
+    if lane.thermometer is None:
+        parts.append(PartStatus("thermometer", False, Text("未接，手工测温", "none: measure by hand")))
+    else:
+        status = lane.thermometer.status
+        parts.append(PartStatus("thermometer", status.state is DeviceState.READY, Text(status.zh, status.en)))
+    if lane.gate is not None:
+        gate = lane.gate.status
+        parts.append(PartStatus("gate", gate.state is DeviceState.READY, Text(gate.zh, gate.en)))
+    parts.append(
+        PartStatus(
+            "network",
+            link.state == "online",
+            link.trouble or (Text("在线", "online") if link.state == "online" else Text("离线", "offline")),
+        )
+    )
+    sure = lane.clock.is_sure
+    parts.append(
+        PartStatus(
+            "clock", sure, Text("可信", "believable") if sure else Text("不准，请联网校时", "unsure: set the time")
+        )
+    )
+    problem = lane.journal_problem
+    parts.append(
+        PartStatus(
+            "disk",
+            problem is None,
+            Text("正常", "working") if problem is None else texts_of_journal(problem.code),
+        )
+    )
+    return tuple(parts)
+
+
+def texts_of_journal(code: str) -> Text:
+    """What is wrong with the journal, for the part's line and the banner."""
+    return {
+        "disk_full": Text("存储已满", "storage full"),
+        "read_only": Text("存储只读", "storage is read-only"),
+        "busy": Text("记录被其他程序占用", "the journal is used by another program"),
+    }.get(code, Text("记录损坏", "the journal is damaged"))
