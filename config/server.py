@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -69,7 +70,12 @@ class VaultSettings:
     """How to reach the vault, the only process that can open sealed passages."""
 
     public_file: Path | None = None  # the vault's public keys as it exported them; default DATA_DIR/vault-public.cbor
+    fingerprint: str = ""  # 32 hex digits as the vault prints them; empty believes public_file as it is
     socket: Path | None = None  # its Unix socket; default DATA_DIR/vault.sock
+
+    def __post_init__(self) -> None:
+        if self.fingerprint and not re.fullmatch("[0-9a-f]{32}", self.fingerprint):
+            raise ValueError(f"vault.fingerprint is {self.fingerprint!r}; expected 32 hex digits in lower case.")
 
 
 @dataclass(frozen=True, slots=True)

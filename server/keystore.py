@@ -1,7 +1,7 @@
 """The server's own keys: files in one folder, encrypted with a passphrase, never in the database.
 
     keys/server-identity.pem       Ed25519: signs receipts, exchanges and bundles
-    keys/issuer-USE-KID.pem        ES256 (P-256): signs health codes or venue codes, several with overlapping validity
+    keys/issuer-USE-KID.pem        ES256 (P-256): signs health codes, venue codes or status lists; several overlap
     keys/residents-data.bin        the AEAD key of residents' identity data at rest
     keys/index.json                which key is for what, and from when to when; no secret
 
@@ -12,12 +12,13 @@ mistake.
 
 from __future__ import annotations
 
+import hmac
 import json
 import os
 import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from enum import Enum
 from pathlib import Path
 
@@ -28,9 +29,13 @@ from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
 from config.errors import GatehouseError
+from protocol.cose import Alg
+from protocol.trust import TrustedKey, spki_of
 
 ENVIRONMENT = "GATEHOUSE_PASSPHRASE"
+ALG = Alg.ES256  # of every issuer key
 KID_BYTES = 4  # credentials.md 4.1
+PSEUDONYM_BYTES = 8  # credentials.md 4.1
 ISSUER_VALID = timedelta(days=730)
 OVERLAP = timedelta(days=30)  # a new key is published this long before it signs, so that offline kiosks know it
 _NONCE_BYTES = 12  # RFC 8439
@@ -46,10 +51,11 @@ class KeyStoreError(GatehouseError):
 
 
 class IssuerUse(Enum):
-    """What an issuer key may sign; a kiosk refuses a key used for the other."""
+    """What an issuer key may sign, as trust lists name it (protocol/trust.py); a kiosk refuses it for anything else."""
 
     HEALTH_CODE = "health_code"
     VENUE_CODE = "venue_code"
+    STATUS_LIST = "status_list"
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,9 +155,20 @@ class KeyStore:
             )
         return sorted(keys, key=lambda key: key.not_before)
 
-    def issuer_trust_entries(self, at: datetime) -> list[IssuerKey]:
+    def issuer_trust_entries(self, at: datetime) -> list[TrustedKey]:
         """The keys a kiosk must know at *at*: those not yet over, those that will begin included."""
-        return [key for key in self.issuer_keys() if at < key.not_after]
+        return [
+            TrustedKey(
+                kid=key.kid,
+                alg=ALG,
+                spki=spki_of(key.public_key),
+                uses=frozenset({key.use.value}),
+                not_before=key.not_before,
+                not_after=key.not_after,
+            )
+            for key in self.issuer_keys()
+            if at < key.not_after
+        ]
 
     def add_issuer_key(self, use: IssuerUse, *, not_before: datetime) -> IssuerKey:
         """Make a further key for *use* that signs from *not_before* on (give kiosks OVERLAP to learn it)."""
@@ -196,6 +213,11 @@ class KeyStore:
                 "A resident's identity data does not open with this server's key.",
                 hint="The row was changed, or keys and database come from different backups.",
             ) from None
+
+    def resident_pseudonym(self, resident_id: str, day: date) -> bytes:
+        """The 8 bytes that stand for a resident on codes of one *day*: without the key, two days cannot be linked."""
+        day_key = hmac.digest(self._residents, b"gatehouse pseudonyms of " + day.isoformat().encode(), "sha256")
+        return hmac.digest(day_key, resident_id.encode(), "sha256")[:PSEUDONYM_BYTES]
 
     def _refresh(self) -> None:
         """Read the index again when another process has written it (`gatehouse admin keys rotate`)."""

@@ -63,8 +63,9 @@ class EnrolmentCode(Base):
 
     __tablename__ = "enrolment_code"
 
-    id: Mapped[str] = mapped_column(String(16), primary_key=True)
-    token_hash: Mapped[bytes] = mapped_column(LargeBinary(32), unique=True)  # SHA-256; the token itself is never stored
+    id: Mapped[str] = mapped_column(String(16), primary_key=True)  # protocol.enrolment.token_id of the token, hex
+    # protocol.enrolment.token_secret of the token; the token itself is never stored
+    token_hash: Mapped[bytes] = mapped_column(LargeBinary(32), unique=True)
     venue_id: Mapped[bytes] = mapped_column(LargeBinary(VENUE_ID_BYTES))
     entrance: Mapped[int]
     kiosk_name: Mapped[str] = mapped_column(String(80))

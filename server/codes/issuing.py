@@ -1,0 +1,135 @@
+"""Issuing, posting, replacing and revoking venue codes: each one domain step, audited in the same transaction."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from config.errors import GatehouseError
+from protocol.credentials import venue_code
+from protocol.status_list import VenueSerials
+from server.audit import Thing, audit
+from server.codes.models import LIVE, LIVE_VALUES, CodeState, PosterPrint, VenueCode
+from server.context import house
+from server.db import lock_chain
+from server.keystore import ALG, IssuerUse
+from server.venues.models import Entrance
+
+
+class CodeError(GatehouseError):
+    """A step that this code's state does not allow; the message is one of the catalogue."""
+
+    code = "venue_code"
+
+
+def issue(writing: Session, door: Entrance, *, by: str) -> VenueCode:
+    """Sign the next code of *door*. Older ones keep working until this one hangs, so that the door stays open."""
+    if door.closed_at is not None:
+        raise CodeError("This entrance is closed.")
+    now, settings = house().now(), house().settings
+    lock_chain(writing, "venue_code")
+    serial = (writing.scalar(select(func.max(VenueCode.serial))) or 0) + 1
+    here = (VenueCode.venue_id == door.venue_id, VenueCode.entrance == door.number)
+    version = (writing.scalar(select(func.max(VenueCode.version)).where(*here)) or 0) + 1
+    key = house().keys.issuer_signing_key(IssuerUse.VENUE_CODE, now)
+    lifetime = timedelta(days=settings.codes.venue_valid_days)
+    issued_at = now.replace(microsecond=0)
+    code = VenueCode(
+        serial=serial,
+        venue_id=door.venue_id,
+        entrance=door.number,
+        version=version,
+        state=CodeState.ISSUED.value,
+        token=venue_code.issue_token(
+            key=key.private_key,
+            alg=ALG,
+            kid=key.kid,
+            venue_id=door.venue_id,
+            entrance=door.number,
+            serial=serial,
+            issued_at=issued_at,
+            lifetime=lifetime,
+        ),
+        kid=key.kid,
+        issued_at=issued_at,
+        expires_at=issued_at + lifetime,
+        issued_by=by,
+    )
+    writing.add(code)
+    writing.flush()
+    audit(writing, "code.issued", thing(code, door), f"version {version}")
+    return code
+
+
+def record_print(writing: Session, code: VenueCode, form: str, *, by: str) -> None:
+    """Note that a poster was printed; the first time, the code becomes printed."""
+    _require_live(code)
+    writing.add(PosterPrint(serial=code.serial, at=house().now(), by=by, form=form))
+    if code.kind is CodeState.ISSUED:
+        code.state = CodeState.PRINTED.value
+    audit(writing, "code.printed", thing(code, code.door), form)
+
+
+def record_posting(writing: Session, code: VenueCode, note: str) -> int:
+    """Note that the poster hangs: it is in use if a responsible person is named (V-30), and older versions are over.
+
+    Returns how many older codes of this entrance were replaced.
+    """
+    _require_live(code)
+    if code.kind is CodeState.ISSUED:
+        raise CodeError("Print the poster first.")
+    now = house().now()
+    code.posted_at, code.posted_note = now, note
+    code.state = (CodeState.ACTIVE if code.door.venue.keeper_name else CodeState.POSTED).value
+    audit(writing, "code.posted", thing(code, code.door), note)
+    older = writing.scalars(
+        select(VenueCode).where(
+            VenueCode.venue_id == code.venue_id,
+            VenueCode.entrance == code.entrance,
+            VenueCode.version < code.version,
+            VenueCode.state.in_(LIVE_VALUES),
+        )
+    ).all()
+    for old in older:
+        old.state, old.ended_at = CodeState.SUPERSEDED.value, now
+        old.end_reason = f"replaced by version {code.version}"
+        audit(writing, "code.superseded", thing(old, code.door), old.end_reason)
+    return len(older)
+
+
+def revoke(writing: Session, code: VenueCode, reason: str) -> None:
+    """End a code for good; kiosks learn it from the next status list and refuse it from then on (V-44)."""
+    _require_live(code)
+    code.state, code.ended_at, code.end_reason = CodeState.REVOKED.value, house().now(), reason
+    audit(writing, "code.revoked", thing(code, code.door), reason)
+
+
+def keeper_named(writing: Session, venue_id: bytes) -> None:
+    """A responsible person was named: posters that hang come into use."""
+    for code in writing.scalars(
+        select(VenueCode).where(VenueCode.venue_id == venue_id, VenueCode.state == CodeState.POSTED.value)
+    ):
+        code.state = CodeState.ACTIVE.value
+        audit(writing, "code.activated", thing(code, code.door))
+
+
+def venue_serials(reading: Session, *, at: datetime, valid_for: timedelta) -> VenueSerials:
+    """The status list of venue codes for kiosks: every serial that was ended before its time; not signed yet."""
+    ended = reading.scalars(
+        select(VenueCode.serial).where(VenueCode.state.not_in(LIVE_VALUES), VenueCode.expires_at > at)
+    )
+    return VenueSerials(frozenset(ended), {}, at, at + valid_for)
+
+
+def thing(code: VenueCode, door: Entrance) -> Thing:
+    """What an audit line says it is about."""
+    return Thing("venue_code", f"{code.serial:08x}", door.venue.area.path)
+
+
+def _require_live(code: VenueCode) -> None:
+    if code.kind not in LIVE:
+        raise CodeError("This code has ended; issue a new one.")
+    if code.is_expired(house().now()):
+        raise CodeError("This code has expired; issue a new one.")

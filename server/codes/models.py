@@ -1,0 +1,88 @@
+"""Tables of venue codes and of what was printed of them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import Enum
+
+from sqlalchemy import BigInteger, ForeignKey, ForeignKeyConstraint, Index, LargeBinary, String
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from server.db import Base, new_id
+from server.venues.models import VENUE_ID_BYTES, Entrance
+
+
+class CodeState(Enum):
+    """Life of a venue code (SM-02). Expiry is not a state that somebody sets: it follows from `expires_at`."""
+
+    ISSUED = "issued"
+    PRINTED = "printed"
+    POSTED = "posted"  # hangs at its entrance; no responsible person is named yet
+    ACTIVE = "active"  # hangs, and a responsible person is named
+    REVOKED = "revoked"
+    SUPERSEDED = "superseded"  # a newer version hangs
+
+
+STATE_NAMES: dict[CodeState, str] = {
+    CodeState.ISSUED: "Issued",
+    CodeState.PRINTED: "Printed",
+    CodeState.POSTED: "Posted",
+    CodeState.ACTIVE: "In use",
+    CodeState.REVOKED: "Revoked",
+    CodeState.SUPERSEDED: "Replaced",
+}
+LIVE = (CodeState.ISSUED, CodeState.PRINTED, CodeState.POSTED, CodeState.ACTIVE)
+LIVE_VALUES = tuple(state.value for state in LIVE)
+
+
+class VenueCode(Base):
+    """One signed code of one entrance. A re-issue is a new row with the next version."""
+
+    __tablename__ = "venue_code"
+    __table_args__ = (
+        ForeignKeyConstraint(["venue_id", "entrance"], ["entrance.venue_id", "entrance.number"]),
+        Index(None, "venue_id", "entrance"),
+        Index(None, "state", "expires_at"),
+    )
+
+    serial: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)  # 32 bits, in the token
+    venue_id: Mapped[bytes] = mapped_column(LargeBinary(VENUE_ID_BYTES))
+    entrance: Mapped[int]
+    version: Mapped[int]  # 1, 2, 3 ... of this entrance
+    state: Mapped[str] = mapped_column(String(12))  # a value of CodeState
+    token: Mapped[str] = mapped_column(String(320))  # what hangs on the wall; public by its nature
+    kid: Mapped[bytes] = mapped_column(LargeBinary(8))
+    issued_at: Mapped[datetime]
+    expires_at: Mapped[datetime]
+    issued_by: Mapped[str] = mapped_column(ForeignKey("user_account.id"))
+    posted_at: Mapped[datetime | None]
+    posted_note: Mapped[str] = mapped_column(String(200), default="")  # where exactly it hangs
+    ended_at: Mapped[datetime | None]  # revoked or superseded
+    end_reason: Mapped[str] = mapped_column(String(400), default="")
+    door: Mapped[Entrance] = relationship(viewonly=True)
+    prints: Mapped[list[PosterPrint]] = relationship(order_by="PosterPrint.at", viewonly=True)
+
+    @property
+    def kind(self) -> CodeState:
+        """The state as the enum member."""
+        return CodeState(self.state)
+
+    def is_expired(self, now: datetime) -> bool:
+        """Whether its time is over."""
+        return now >= self.expires_at
+
+    def holds(self, now: datetime) -> bool:
+        """Whether a kiosk and the server still accept it."""
+        return self.kind in LIVE and not self.is_expired(now)
+
+
+class PosterPrint(Base):
+    """One printing of a poster: reprints keep their history."""
+
+    __tablename__ = "poster_print"
+
+    id: Mapped[str] = mapped_column(String(16), primary_key=True, default=new_id)
+    serial: Mapped[int] = mapped_column(ForeignKey("venue_code.serial"), index=True)
+    at: Mapped[datetime]
+    by: Mapped[str] = mapped_column(ForeignKey("user_account.id"))
+    form: Mapped[str] = mapped_column(String(4))  # pdf, png, svg
