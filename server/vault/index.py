@@ -1,0 +1,114 @@
+"""The vault's own index: keyed tags of who passed where, so that a copied server database has none of them.
+
+It holds nothing that cannot be made again from the server's sealed records; when it is lost, indexing starts over.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+INDEX_FILE = "index.db"
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS tag (
+    tag BLOB NOT NULL,        -- keyed, of one ID number or phone at one venue on one day
+    kiosk BLOB NOT NULL,
+    sequence INTEGER NOT NULL,
+    epoch BLOB NOT NULL,      -- destroyed together
+    at_ms INTEGER NOT NULL,
+    PRIMARY KEY (tag, kiosk, sequence, epoch)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS tag_epoch ON tag (epoch);
+CREATE TABLE IF NOT EXISTS mark (
+    kiosk BLOB PRIMARY KEY,
+    sequence INTEGER NOT NULL -- everything up to here was looked at
+) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS problem (
+    kiosk BLOB NOT NULL,
+    sequence INTEGER NOT NULL,
+    code TEXT NOT NULL,       -- why this record could not be indexed
+    PRIMARY KEY (kiosk, sequence)
+) STRICT, WITHOUT ROWID;
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One tag of one passage."""
+
+    tag: bytes
+    kiosk: bytes
+    sequence: int
+    epoch: bytes
+    at_ms: int
+
+
+class TagIndex:
+    """The open index. One writer: the caller holds the vault's lock."""
+
+    def __init__(self, folder: Path) -> None:
+        self._db = sqlite3.connect(folder / INDEX_FILE, isolation_level=None, check_same_thread=False)
+        (folder / INDEX_FILE).chmod(0o600)
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "secure_delete=ON"):  # destroyed means overwritten, too
+            self._db.execute(f"PRAGMA {pragma}")
+        self._db.executescript(_SCHEMA)
+
+    def add(
+        self, entries: Iterable[Entry], marks: dict[bytes, int], problems: Iterable[tuple[bytes, int, str]]
+    ) -> None:
+        """Store one batch whole or not at all; the same batch twice changes nothing."""
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            self._db.executemany(
+                "INSERT OR IGNORE INTO tag VALUES (?, ?, ?, ?, ?)",
+                [(e.tag, e.kiosk, e.sequence, e.epoch, e.at_ms) for e in entries],
+            )
+            self._db.executemany(
+                "INSERT INTO mark VALUES (?, ?)"
+                " ON CONFLICT (kiosk) DO UPDATE SET sequence = max(sequence, excluded.sequence)",
+                list(marks.items()),
+            )
+            self._db.executemany("INSERT OR REPLACE INTO problem VALUES (?, ?, ?)", list(problems))
+            self._db.execute("COMMIT")
+        except BaseException:
+            self._db.execute("ROLLBACK")
+            raise
+
+    def marks(self, kiosks: Sequence[bytes]) -> dict[bytes, int]:
+        """How far each of *kiosks* is indexed; 0 for one that was never seen."""
+        found = {}
+        for kiosk in kiosks:
+            row = self._db.execute("SELECT sequence FROM mark WHERE kiosk = ?", (kiosk,)).fetchone()
+            found[kiosk] = row[0] if row else 0
+        return found
+
+    def find(self, tags: Iterable[bytes], from_ms: int, to_ms: int, limit: int) -> list[tuple[bytes, int]]:
+        """The passages (kiosk, sequence) that carry one of *tags* within the period, oldest first, at most *limit*."""
+        found: set[tuple[int, bytes, int]] = set()
+        for tag in tags:
+            rows = self._db.execute(
+                "SELECT at_ms, kiosk, sequence FROM tag WHERE tag = ? AND at_ms >= ? AND at_ms < ?",
+                (tag, from_ms, to_ms),
+            )
+            found.update(rows)
+        return [(kiosk, sequence) for _, kiosk, sequence in sorted(found)[:limit]]
+
+    def forget(self, epochs: Sequence[bytes]) -> int:
+        """Delete the tags of destroyed *epochs*; returns how many there were."""
+        self._db.execute("BEGIN IMMEDIATE")
+        gone = sum(self._db.execute("DELETE FROM tag WHERE epoch = ?", (epoch,)).rowcount for epoch in epochs)
+        self._db.execute("COMMIT")
+        self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        return gone
+
+    def counts(self) -> tuple[int, int]:
+        """How many tags, and how many records with a problem."""
+        tags = self._db.execute("SELECT count(*) FROM tag").fetchone()[0]
+        problems = self._db.execute("SELECT count(*) FROM problem").fetchone()[0]
+        return tags, problems
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._db.close()

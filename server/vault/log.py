@@ -1,0 +1,227 @@
+"""The vault's own access log: append-only, hash-chained, each line signed, on the disk before any answer leaves.
+
+One JSON object a line, so that it can be read with the eye: sequence, time, event, what it tells of, the hash of the
+line before and its own hash with the vault's signature. It is the only truth about what was opened, revoked and
+destroyed: a restart reads it again. A changed, removed or inserted line shows when it is verified; a cut tail shows
+against a head noted elsewhere.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import stat
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+from server.vault.errors import VaultError
+from server.vault.files import sync_folder
+
+LOG_FILE = "access.log"
+GENESIS = hashlib.sha256(b"gatehouse vault log 1").hexdigest()
+MAX_LINE_BYTES = 256 * 1024
+_SIGNED = b"gatehouse vault log line 1"
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """Where the log stands: the newest line's number and hash. Note it elsewhere: it is what shows a cut tail."""
+
+    sequence: int  # 0: empty
+    hash: str  # 64 hex digits
+
+    def __str__(self) -> str:
+        return f"{self.sequence}:{self.hash}"
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of the log."""
+
+    sequence: int
+    at_ms: int
+    event: str
+    facts: Mapping[str, Any]
+    hash: str
+
+
+class AccessLog:
+    """The open log of one running vault; one process at a time may have it open."""
+
+    def __init__(self, folder: Path, key: Ed25519PrivateKey) -> None:
+        """Open or begin the log. Raises VaultError when it does not verify or another process has it open.
+
+        A last line without its end is what a power cut leaves: no answer had left for it, so it is cut off, and the
+        next line says so.
+        """
+        self._key = key
+        self._path = folder / LOG_FILE
+        is_new = not self._path.exists()
+        self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(self._file)
+            raise VaultError(
+                "This vault is already running.", hint="One process at a time may use its folder."
+            ) from None
+        if is_new:
+            sync_folder(folder)
+        self.torn_bytes = self._cut_torn_tail()
+        self.head = Head(0, GENESIS)
+        self.last_at_ms = 0
+
+    def replay(self) -> Iterator[Line]:
+        """Verify the whole log and yield its lines, once, before the first `append`; raises VaultError at a break."""
+        for line in verified_lines(self._path, self._key.public_key(), each_signature=False):
+            self.head, self.last_at_ms = Head(line.sequence, line.hash), line.at_ms
+            yield line
+
+    def append(self, at_ms: int, event: str, facts: Mapping[str, Any]) -> Head:
+        """Write one line and wait until it is on the disk. Raises OSError, and then nothing may be answered."""
+        body: dict[str, Any] = {"sequence": self.head.sequence + 1, "at_ms": at_ms, "event": event, "facts": facts}
+        body["previous"] = self.head.hash
+        digest = _digest(body)
+        body["hash"] = digest.hex()
+        body["signature"] = self._key.sign(_SIGNED + digest).hex()
+        data = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+        if len(data) > MAX_LINE_BYTES:
+            raise VaultError(f"A log line of {len(data)} bytes is too long.", hint="Ask for fewer records at a time.")
+        start = os.fstat(self._file).st_size
+        try:
+            written = os.write(self._file, data)
+            if written != len(data):
+                raise OSError("the access log's disk is full")
+            os.fsync(self._file)
+        except OSError:
+            os.ftruncate(self._file, start)  # half a line, or one that may not be on the disk, must not be chained to
+            raise
+        self.head, self.last_at_ms = Head(body["sequence"], body["hash"]), at_ms
+        return self.head
+
+    def lines_after(self, sequence: int, limit: int) -> list[str]:
+        """At most *limit* raw lines after line *sequence*, oldest first."""
+        found: list[str] = []
+        with self._path.open("rb") as file:
+            for number, raw in enumerate(file, start=1):
+                if number > sequence:
+                    found.append(raw.decode())
+                    if len(found) == limit:
+                        break
+        return found
+
+    def close(self) -> None:
+        """Let go of the file."""
+        os.close(self._file)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.close()
+
+    def _cut_torn_tail(self) -> int:
+        size = os.fstat(self._file).st_size
+        reach = min(size, MAX_LINE_BYTES + 1)
+        tail = os.pread(self._file, reach, size - reach)
+        torn = len(tail) - (tail.rfind(b"\n") + 1)
+        if torn:
+            os.ftruncate(self._file, size - torn)
+            os.fsync(self._file)
+        return torn
+
+
+def verified_lines(path: Path, key: Ed25519PublicKey, *, each_signature: bool = True) -> Iterator[Line]:
+    """Yield the lines of the log at *path*, each checked; raises VaultError `log_broken` at the first bad one.
+
+    The chain makes the last signature vouch for every line; *each_signature* checks all of them (an inspector's choice:
+    a file that was cut and continued by another key shows the line where it happened).
+    """
+    previous, expected = GENESIS, 1
+    last: tuple[bytes, str] | None = None
+    with path.open("rb") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise VaultError(f"{path} is not a file.", hint="Give the vault's access.log.")
+        while raw := file.readline(MAX_LINE_BYTES + 1):
+            line, digest, signature = _parsed(raw, expected, previous)
+            if each_signature:
+                _check_signature(key, digest, signature, expected)
+            previous, last = line.hash, (digest, signature)
+            expected += 1
+            yield line
+    if last is not None:
+        _check_signature(key, *last, expected - 1)
+
+
+def verify_log(path: Path, key: Ed25519PublicKey, noted: Head | None = None) -> Head:
+    """Verify a whole log and return its head. Raises VaultError `log_broken`.
+
+    With *noted*, a head seen earlier, the log must hold exactly that line: a log cut below it or rewritten is refused.
+    """
+    head = Head(0, GENESIS)
+    is_noted_seen = noted is None or noted.sequence == 0
+    for line in verified_lines(path, key):
+        head = Head(line.sequence, line.hash)
+        if noted is not None and noted.sequence == line.sequence:
+            if noted.hash != line.hash:
+                raise _broken(line.sequence, "it is not the line that was noted")
+            is_noted_seen = True
+    if noted is not None and not is_noted_seen:
+        raise _broken(head.sequence + 1, f"it is missing; the log once reached line {noted.sequence}")
+    return head
+
+
+def check_line(raw: str, expected: int, previous: str, key: Ed25519PublicKey) -> Line:
+    """Check one raw line against its predecessor's hash and the vault's signature; raises VaultError `log_broken`."""
+    line, digest, signature = _parsed(raw.encode(), expected, previous)
+    _check_signature(key, digest, signature, expected)
+    return line
+
+
+def _parsed(raw: bytes, expected: int, previous: str) -> tuple[Line, bytes, str]:
+    if not raw.endswith(b"\n"):
+        raise _broken(expected, "it has no end")
+    try:
+        body = json.loads(raw)
+        signature, claimed = body.pop("signature"), body.pop("hash")
+        digest = _digest(body)
+        line = Line(body["sequence"], body["at_ms"], body["event"], body["facts"], claimed)
+        is_whole = (
+            set(body) == {"sequence", "at_ms", "event", "facts", "previous"}
+            and type(line.at_ms) is int
+            and isinstance(line.event, str)
+            and isinstance(line.facts, dict)
+            and isinstance(signature, str)
+        )
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        raise _broken(expected, "it is not a line of this log") from None
+    if not is_whole or line.sequence != expected or body["previous"] != previous or digest.hex() != claimed:
+        raise _broken(expected, "it was changed, or does not follow the line above")
+    return line, digest, signature
+
+
+def _digest(body: Mapping[str, Any]) -> bytes:
+    text = json.dumps(body, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
+    return hashlib.sha256(b"gatehouse vault log 1" + text.encode()).digest()
+
+
+def _check_signature(key: Ed25519PublicKey, digest: bytes, signature: str, sequence: int) -> None:
+    try:
+        key.verify(bytes.fromhex(signature), _SIGNED + digest)
+    except (InvalidSignature, ValueError):
+        raise _broken(sequence, "it is not signed by this vault") from None
+
+
+def _broken(sequence: int, how: str) -> VaultError:
+    return VaultError(
+        f"The access log breaks at line {sequence}: {how}.",
+        hint="Keep this file as evidence and tell the data protection officer. Nothing can be opened until then.",
+        code="log_broken",
+    )

@@ -1,0 +1,473 @@
+"""The vault's judgement: what it indexes, finds and opens, and everything it checks before it does.
+
+It believes its own files, its own clock and signatures. Nothing that a client says is believed for being said.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from config.errors import GatehouseError
+from protocol.credentials.identity import identity_info, open_identity
+from protocol.errors import ProtocolError
+from protocol.passage import Header, Personal
+from protocol.query import Query, Reveal
+from protocol.sealing import EpochOpener
+from server.vault.approvals import KeyWord, PasskeyWord, check_key_word, check_passkey_word, read_word
+from server.vault.errors import Refused, VaultError
+from server.vault.index import Entry, TagIndex
+from server.vault.keyfile import VaultSecrets
+from server.vault.log import AccessLog, Head, Line
+from server.vault.masking import mask_id_number, mask_name, mask_phone
+from server.vault.person import DAY_MS, Person, PersonKind, open_person
+from server.vault.roster import Approver, Roster, read_roster
+from server.vault.wire import Identity, Indexed, OpenedRow, Opening, SealedRecord, reveals
+
+CLOCK_SLACK_MS = 120_000  # how far the web's clock and ours may lie apart
+MAX_CACHED_EPOCHS = 256  # opened epoch keys kept in memory
+_ROW_ID_BYTES = 12
+
+
+@dataclass(frozen=True, slots=True)
+class PasskeyRules:
+    """Where passkeys are believed to be used, and for what."""
+
+    relying_party: str
+    origins: tuple[str, ...]
+    may_unmask: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Asker:
+    """The process at the other end of the socket, by the kernel's word."""
+
+    pid: int
+    uid: int
+
+
+@dataclass(frozen=True, slots=True)
+class Approved:
+    """A query that passed every check, and who vouches for it."""
+
+    query: Query
+    digest: bytes
+    approver: Approver
+    person: Person | None = field(repr=False)
+
+
+class Vault:
+    """The vault's state and its operations; one at a time, behind one lock."""
+
+    def __init__(
+        self, folder: Path, keys: VaultSecrets, *, now_ms: Callable[[], int], passkeys: PasskeyRules | None = None
+    ) -> None:
+        """Verify the folder's log and roster and be ready. Raises VaultError when either does not hold."""
+        self._folder, self._keys, self._now_ms, self._passkeys = folder, keys, now_ms, passkeys
+        self._signing = keys.signing_key()
+        self._seal_keys = {key.key_id: key for key in (secret.load() for secret in keys.seal)}
+        self._identity_keys = [(secret.public().key_id, secret.load()) for secret in keys.identity]
+        self._lock = threading.Lock()
+        self._openers: OrderedDict[tuple[bytes, bytes, bytes], EpochOpener] = OrderedDict()
+        self._opened: dict[bytes, set[str]] = {}  # query digest -> the rows it has opened, over its whole life
+        self._revoked: set[bytes] = set()  # query digests
+        self._destroyed: set[bytes] = set()  # epochs
+        self._roster_seen = (0, "")  # version and digest the log last spoke of
+        self._log = AccessLog(folder, self._signing)
+        try:
+            for line in self._log.replay():
+                self._remember(line)
+            self._roster = self._fresh_roster()
+            self._index = TagIndex(folder)
+        except BaseException:
+            self._log.close()
+            raise
+        self._log.append(now_ms(), "started", {"torn_bytes": self._log.torn_bytes})
+
+    def close(self) -> None:
+        """Note the end and let go of the files."""
+        with self._lock:
+            self._log.append(self._now_ms(), "stopped", {})
+            self._log.close()
+            self._index.close()
+
+    # -- what anybody on the socket may know -------------------------------------------------------------------------
+
+    def fingerprint(self) -> bytes:
+        """The 16 bytes by which this vault is pinned."""
+        return self._keys.fingerprint()
+
+    def head(self) -> Head:
+        """Where the access log stands."""
+        with self._lock:
+            return self._log.head
+
+    def counts(self) -> tuple[int, int, int]:
+        """Tags held, records that could not be indexed, epochs destroyed."""
+        with self._lock:
+            return (*self._index.counts(), len(self._destroyed))
+
+    def roster(self) -> Roster:
+        """Who may approve, as of now."""
+        with self._lock:
+            self._roster = self._fresh_roster()
+            return self._roster
+
+    def log_lines(self, after: int, limit: int) -> list[str]:
+        """Raw lines of the access log; they name staff, cases and record ids, and no resident."""
+        with self._lock:
+            return self._log.lines_after(after, limit)
+
+    # -- indexing ----------------------------------------------------------------------------------------------------
+
+    def marks(self, kiosks: Sequence[bytes]) -> dict[bytes, int]:
+        """How far each kiosk's records are indexed."""
+        with self._lock:
+            return self._index.marks(kiosks)
+
+    def index(self, records: Sequence[SealedRecord], asker: Asker) -> Indexed:
+        """Open each record for its keyed tags only, which stay in here. The same record twice changes nothing.
+
+        A record that does not open is noted as a problem and never stops the others.
+        """
+        with self._lock:
+            entries: list[Entry] = []
+            problems: list[tuple[bytes, int, str]] = []
+            marks: dict[bytes, int] = {}
+            for record in records:
+                marks[record.kiosk] = max(marks.get(record.kiosk, 0), record.sequence)
+                if not record.sealed:
+                    continue  # an event: nobody passed
+                try:
+                    header, personal = self._open_record(record)
+                    entries += self._entries(record, header, personal)
+                except ProtocolError as error:
+                    problems.append((record.kiosk, record.sequence, error.code))
+            facts = {"records": len(records), "tags": len(entries), "problems": len(problems), "uid": asker.uid}
+            self._log.append(self._now_ms(), "indexed", facts)
+            self._index.add(entries, marks, problems)
+            return Indexed(len(records), len(entries), tuple(problems))
+
+    def _entries(self, record: SealedRecord, header: Header, personal: Personal) -> list[Entry]:
+        tags = {
+            person.tag(self._tag_key(person.kind), header.place.venue, header.stamp.at_ms)
+            for person in self._persons(personal)
+        }
+        return [Entry(tag, record.kiosk, record.sequence, record.epoch, header.stamp.at_ms) for tag in sorted(tags)]
+
+    def _persons(self, personal: Personal) -> set[Person]:
+        """Everybody a passage names, in normal form; a helper by phone was there as well."""
+        on_code, _ = self._identity_on_code(personal)
+        found = (
+            (PersonKind.ID_NUMBER, personal.id_number),
+            (PersonKind.PHONE, personal.phone),
+            (PersonKind.PHONE, personal.helper_phone),
+            (PersonKind.ID_NUMBER, on_code.id_number if on_code else None),
+            (PersonKind.PHONE, on_code.phone if on_code else None),
+        )
+        made = (Person.make(kind, text) for kind, text in found if text)
+        return {person for person in made if person is not None}
+
+    def _tag_key(self, kind: PersonKind) -> bytes:
+        return self._keys.id_number_tags if kind is PersonKind.ID_NUMBER else self._keys.phone_tags
+
+    # -- looks -------------------------------------------------------------------------------------------------------
+
+    def find(self, query_bytes: bytes, approval: bytes, asker: Asker) -> tuple[list[tuple[bytes, int]], Head]:
+        """The passages of the approved query's person within its scope, as (kiosk, sequence), at most its rows.
+
+        Raises Refused, and logs that.
+        """
+        with self._lock:
+            approved = self._checked(query_bytes, approval, asker)
+            query, person = approved.query, approved.person
+            if person is None:
+                raise self._refusal(Refused("This query names no person to look for.", code="no_person"), asker)
+            days = range(query.from_ms // DAY_MS, (query.to_ms - 1) // DAY_MS + 1)
+            key = self._tag_key(person.kind)
+            tags = (person.tag(key, venue, day * DAY_MS) for venue in query.venues for day in days)
+            found = self._index.find(tags, query.from_ms, query.to_ms, query.max_rows)
+            head = self._log.append(self._now_ms(), "found", {**self._about(approved, asker), "count": len(found)})
+            return found, head
+
+    def open(self, query_bytes: bytes, approval: bytes, records: Sequence[SealedRecord], asker: Asker) -> Opening:
+        """Open *records* for the approved query: only what lies in its scope, and of that only what it may reveal.
+
+        The access log holds the look, on the disk, before this returns. Raises Refused, and logs that, when the query
+        or its approval does not hold or its row limit is reached; a single record that may not be opened is listed
+        as refused.
+        """
+        with self._lock:
+            approved = self._checked(query_bytes, approval, asker)
+            rows: list[OpenedRow] = []
+            refused: list[tuple[bytes, int, str]] = []
+            row_ids: list[str] = []
+            for record in records:
+                try:
+                    # (9) the header is the one that was sealed (associated data), (10) it lies in scope
+                    header, personal = self._open_record(record)
+                    self._check_scope(header, personal, approved)
+                except (ProtocolError, Refused) as error:
+                    refused.append((record.kiosk, record.sequence, error.code))
+                    continue
+                rows.append(self._visible(record, personal, reveals(approved.query.reveal)))
+                row_ids.append(_row_id(record))
+            # (11) the limit counts every passage this query has ever opened
+            opened = self._opened.get(approved.digest, set()) | set(row_ids)
+            if len(opened) > approved.query.max_rows:
+                reason = f"The query may open {approved.query.max_rows} records, and this would be {len(opened)}."
+                raise self._refusal(Refused(reason, code="row_limit"), asker, approved)
+            # (12) the look is on the disk before anything of it leaves
+            head = self._log.append(
+                self._now_ms(),
+                "opened",
+                {
+                    **self._about(approved, asker),
+                    "rows": row_ids,
+                    "passages": [f"{row.kiosk.hex()}:{row.sequence}" for row in rows],
+                    "refused": [f"{kiosk.hex()}:{sequence}:{code}" for kiosk, sequence, code in refused],
+                },
+            )
+            self._opened[approved.digest] = opened
+            return Opening(tuple(rows), tuple(refused), head)
+
+    def _checked(self, query_bytes: bytes, approval: bytes, asker: Asker) -> Approved:
+        """Check a query and its approval; the numbers continue in `open`. Raises Refused, and logs that.
+
+        (1) our own clock is sane; (2) the query decodes, within the bounds of protocol/query.py; (3) now lies in its
+        life; (4) it was not revoked; (5) the approval names somebody of our own roster who is not the requester; (6) a
+        key of theirs, not revoked, is good for this purpose; (7) its signature covers this very query, and says yes;
+        (8) the person asked for was sealed for this query.
+        """
+        query: Query | None = None
+        try:
+            # (1)
+            now = self._now_ms()
+            if now < self._log.last_at_ms - CLOCK_SLACK_MS:
+                raise Refused("The vault's clock stands before its last log line.", code="clock_went_back")
+            # (2)
+            query = Query.from_bytes(query_bytes)
+            if query.to_bytes() != query_bytes:
+                raise Refused("The query is not in its canonical form.", code="not_canonical")
+            digest = query.digest()
+            # (3)
+            if now >= query.expires_ms:
+                raise Refused("The query has expired.", code="expired")
+            if now < query.created_ms - CLOCK_SLACK_MS:
+                raise Refused("The query begins in the future.", code="not_yet")
+            # (4)
+            if digest in self._revoked:
+                raise Refused("The query was revoked.", code="revoked")
+            # (5)
+            word = read_word(approval)
+            self._roster = self._fresh_roster()
+            entries = self._roster.keys_of(word.approver)
+            if not entries:
+                raise Refused("The approver is not in the vault's roster.", code="unknown_approver")
+            if word.approver.casefold() == query.requester.casefold():
+                raise Refused("Nobody approves their own query.", code="own_query")
+            # (6) and (7)
+            approver = self._vouching(word, entries, query, digest, now)
+            # (8)
+            person = None if query.person is None else open_person(query.person, query.query_id, self._identity_keys)
+        except (ProtocolError, Refused) as error:
+            raise self._refusal(error, asker, query) from error
+        return Approved(query, digest, approver, person)
+
+    def _vouching(
+        self, word: KeyWord | PasskeyWord, entries: Sequence[Approver], query: Query, digest: bytes, now: int
+    ) -> Approver:
+        """The roster's entry whose key signed; raises ProtocolError or Refused with the best reason there is."""
+        problem: ProtocolError | None = None
+        for entry in entries:
+            try:
+                self._check_word(word, entry, digest, query, now)
+            except ProtocolError as error:
+                problem = problem or error
+                continue
+            if entry.revoked_ms is not None:
+                raise Refused("The approver's key was revoked.", code="key_revoked")
+            if query.purpose not in entry.purposes:
+                raise Refused("The approver may not approve this purpose.", code="wrong_purpose")
+            return entry
+        raise problem or Refused("The approver has no key of this kind.", code="bad_signature")
+
+    def _check_word(self, word: KeyWord | PasskeyWord, entry: Approver, digest: bytes, query: Query, now: int) -> None:
+        if word.approver != entry.name:
+            raise ProtocolError("approval: the name is not written as in the roster", code="other_approver")
+        if isinstance(word, PasskeyWord):
+            if self._passkeys is None or not entry.key.credential_id:
+                raise ProtocolError("approval: the approver has no passkey here", code="bad_signature")
+            check_passkey_word(
+                word, entry.key, digest, relying_party=self._passkeys.relying_party, origins=self._passkeys.origins
+            )
+            if reveals(query.reveal) and not self._passkeys.may_unmask:
+                raise Refused("Full values need an approval key, not a passkey.", code="needs_approval_key")
+            return
+        if entry.key.credential_id:
+            raise ProtocolError("approval: the approver has no approval key here", code="bad_signature")
+        approval = check_key_word(word, entry.key, digest)
+        if not approval.approved:
+            raise Refused("The approver refused this query.", code="not_approved")
+        if not query.created_ms - CLOCK_SLACK_MS <= approval.at_ms <= min(now + CLOCK_SLACK_MS, query.expires_ms):
+            raise Refused("The approval's time lies outside the query's life.", code="bad_time")
+
+    def _check_scope(self, header: Header, personal: Personal, approved: Approved) -> None:
+        query = approved.query
+        if header.place.venue not in query.venues:
+            raise Refused("The record belongs to another venue.", code="other_venue")
+        if not query.from_ms <= header.stamp.at_ms < query.to_ms:
+            raise Refused("The record lies outside the period.", code="other_period")
+        if approved.person is not None and approved.person not in self._persons(personal):
+            raise Refused("The record is of another person.", code="other_person")
+
+    # -- the end of a query, the end of records ----------------------------------------------------------------------
+
+    def revoke(self, digest: bytes, asker: Asker) -> Head:
+        """Never open anything for this query again."""
+        with self._lock:
+            head = self._log.append(self._now_ms(), "revoked", {"digest": digest.hex(), "uid": asker.uid})
+            self._revoked.add(digest)
+            return head
+
+    def destroy(self, epochs: Sequence[bytes], asker: Asker) -> tuple[int, Head]:
+        """Never open a record of these epochs again, whoever brings a wrapped key back, and delete their tags.
+
+        Returns the number of deleted tags. It is a promise of this vault and its log. Against whoever holds the vault's
+        key file, its passphrase and an old backup of the server, only a key rotation and `gatehouse vault forget` help.
+        """
+        with self._lock:
+            listed = [epoch.hex() for epoch in epochs]
+            head = self._log.append(self._now_ms(), "destroyed", {"epochs": listed, "uid": asker.uid})
+            self._destroyed.update(epochs)
+            for key in [key for key in self._openers if key[1] in self._destroyed]:
+                del self._openers[key]
+            return self._index.forget(epochs), head
+
+    # -- inner parts -------------------------------------------------------------------------------------------------
+
+    def _open_record(self, record: SealedRecord) -> tuple[Header, Personal]:
+        """Open one record; raises ProtocolError when any part of it is not what the kiosk sealed."""
+        if record.epoch in self._destroyed:
+            raise ProtocolError("record: its epoch was destroyed", code="destroyed")
+        if not record.sealed:
+            raise ProtocolError("record: an event holds no person", code="no_person")
+        key = (record.kiosk, record.epoch, record.wrapped)
+        opener = self._openers.get(key)
+        if opener is None:
+            opener = EpochOpener.unwrap(record.kiosk, record.epoch, record.wrapped, self._seal_keys)
+            self._openers[key] = opener
+            if len(self._openers) > MAX_CACHED_EPOCHS:
+                self._openers.popitem(last=False)
+        clear = opener.open(record.sequence, record.header, record.sealed)
+        header = Header.from_bytes(record.header)
+        if header.facts is None or header.sequence != record.sequence or header.place.kiosk != record.kiosk:
+            raise ProtocolError("record: its header is of another record", code="foreign_header")
+        return header, Personal.from_bytes(clear)
+
+    def _identity_on_code(self, personal: Personal) -> tuple[Identity | None, str | None]:
+        """What the issuer sealed on the code, and a note when that does not open."""
+        if personal.identity_sealed is None:
+            return None, None
+        info = identity_info(personal.cti or b"", personal.pseudonym)
+        for _, private in self._identity_keys:
+            try:
+                identity = open_identity(personal.identity_sealed, private, info=info)
+            except ProtocolError:
+                continue
+            return Identity(identity.name, identity.id_number, identity.phone), None
+        return None, "identity_unreadable"
+
+    def _visible(self, record: SealedRecord, personal: Personal, full: frozenset[Reveal]) -> OpenedRow:
+        on_code, note = self._identity_on_code(personal)
+        helper = Identity(personal.helper_name, None, personal.helper_phone)
+        temperature = personal.temperature if Reveal.TEMPERATURE in full else None
+        return OpenedRow(
+            record.kiosk,
+            record.sequence,
+            stated=_masked(Identity(personal.name, personal.id_number, personal.phone), full),
+            on_code=None if on_code is None else _masked(on_code, full),
+            helper=None if helper == Identity() else _masked(helper, full),
+            relation=personal.relation,
+            document=personal.document,
+            body_celsius=None if temperature is None else temperature.body_celsius,
+            note=note,
+        )
+
+    def _about(self, approved: Approved, asker: Asker) -> dict[str, object]:
+        query = approved.query
+        person = approved.person
+        return {
+            "query": query.query_id.hex(),
+            "digest": approved.digest.hex(),
+            "requester": query.requester,
+            "approver": approved.approver.name,
+            "key": approved.approver.key.fingerprint().hex(),
+            "purpose": query.purpose.value,
+            "case": query.case_reference,
+            "ground": query.legal_ground,
+            "reveal": [r.value for r in query.reveal],
+            "person": None if person is None else person.log_tag(self._keys.log_tags).hex(),
+            "uid": asker.uid,
+            "pid": asker.pid,
+        }
+
+    def _refusal(
+        self, error: ProtocolError | GatehouseError, asker: Asker, about: Query | Approved | None = None
+    ) -> Refused:
+        """Log a refusal and give back what to raise. What could not be verified is logged as claimed, not as true."""
+        query = about.query if isinstance(about, Approved) else about
+        claimed = {} if query is None else {"query": query.query_id.hex(), "requester": query.requester}
+        facts = {"code": error.code, "claimed": claimed, "uid": asker.uid, "pid": asker.pid}
+        self._log.append(self._now_ms(), "refused", facts)
+        return Refused(error.message, code=error.code)
+
+    def _fresh_roster(self) -> Roster:
+        """The roster from its file, when it is no older than the one the log knows; raises VaultError."""
+        roster, digest = read_roster(self._folder, self._signing.public_key())
+        version, seen = self._roster_seen
+        if (roster.version, digest) == (version, seen):
+            return roster
+        if roster.version <= version:
+            raise VaultError(
+                f"The roster is of version {roster.version}; the access log has seen version {version}.",
+                hint="Somebody put an old roster back. Nothing can be opened until the right one is restored.",
+                code="roster_rolled_back",
+            )
+        in_force = sum(1 for a in roster.approvers if a.revoked_ms is None)
+        facts = {"version": roster.version, "digest": digest, "in_force": in_force}
+        self._log.append(self._now_ms(), "roster", facts)
+        self._roster_seen = (roster.version, digest)
+        return roster
+
+    def _remember(self, line: Line) -> None:
+        """Take from one line of the verified log what has to be known later."""
+        if line.event == "opened":
+            self._opened.setdefault(bytes.fromhex(line.facts["digest"]), set()).update(line.facts["rows"])
+        elif line.event == "revoked":
+            self._revoked.add(bytes.fromhex(line.facts["digest"]))
+        elif line.event == "destroyed":
+            self._destroyed.update(bytes.fromhex(epoch) for epoch in line.facts["epochs"])
+        elif line.event == "roster":
+            self._roster_seen = (line.facts["version"], line.facts["digest"])
+
+
+def _masked(identity: Identity, full: frozenset[Reveal]) -> Identity:
+    def show(value: str | None, reveal: Reveal, mask: Callable[[str], str]) -> str | None:
+        return value if value is None or reveal in full else mask(value)
+
+    return Identity(
+        show(identity.name, Reveal.NAME, mask_name),
+        show(identity.id_number, Reveal.ID_NUMBER, mask_id_number),
+        show(identity.phone, Reveal.PHONE, mask_phone),
+    )
+
+
+def _row_id(record: SealedRecord) -> str:
+    """Names one record's exact bytes, so that a second record under the same number counts as a second row."""
+    parts = hashlib.sha256(record.header).digest() + hashlib.sha256(record.sealed).digest()
+    return hashlib.sha256(b"gatehouse row 1" + record.kiosk + record.epoch + parts).hexdigest()[: 2 * _ROW_ID_BYTES]

@@ -1,0 +1,278 @@
+"""The vault process: a Unix socket, who may speak on it, and one answer for each request."""
+
+from __future__ import annotations
+
+import grp
+import logging
+import os
+import pwd
+import selectors
+import socket
+import struct
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from config.errors import ConfigError
+from config.vault import VaultProcessSettings
+from protocol.errors import ProtocolError
+from protocol.fields import Fields
+from protocol.passage import KIOSK_ID_BYTES
+from protocol.sealing import EPOCH_ID_BYTES
+from server.vault.errors import Refused, VaultError
+from server.vault.opening import Asker, Vault
+from server.vault.wire import (
+    MAX_EPOCHS,
+    MAX_KIOSKS,
+    VERSION,
+    ConnectionLost,
+    Operation,
+    receive,
+    send,
+    unpack_records,
+)
+
+log = logging.getLogger("gatehouse.vault")
+MAX_LOG_LINES = 200  # in one answer
+_LOG_ANSWER_BYTES = 2 * 1024 * 1024
+_PEER = struct.Struct("3i")  # struct ucred of unix(7): pid, uid, gid
+
+
+class VaultProcess:
+    """Serves one `Vault` on its socket until told to stop."""
+
+    def __init__(self, vault: Vault, settings: VaultProcessSettings) -> None:
+        """Take the socket. Raises ConfigError when the settings name an unknown user or the socket is in use."""
+        self._vault, self._settings = vault, settings
+        self._allowed = _user_ids(settings.client_users) or {os.geteuid()}
+        self._places = threading.BoundedSemaphore(settings.max_connections)
+        self._open: set[socket.socket] = set()
+        self._open_lock = threading.Lock()
+        self._wake_read, self._wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        self._listener = _listen(settings.socket_path, settings.socket_group)
+
+    def run(self) -> None:
+        """Serve until `stop`; then close every connection and the socket."""
+        log.info("vault ready socket=%s uids=%s", self._settings.socket_path, sorted(self._allowed))
+        threads: list[threading.Thread] = []
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._listener, selectors.EVENT_READ)
+            selector.register(self._wake_read, selectors.EVENT_READ)
+            while True:
+                ready = {key.fd for key, _ in selector.select()}
+                if self._wake_read in ready:
+                    break
+                threads = [thread for thread in threads if thread.is_alive()]
+                if (thread := self._accepted()) is not None:
+                    threads.append(thread)
+        self._listener.close()
+        self._settings.socket_path.unlink(missing_ok=True)
+        with self._open_lock:
+            for connection in self._open:
+                connection.shutdown(socket.SHUT_RDWR)
+        for thread in threads:
+            thread.join(timeout=self._settings.request_seconds)
+        os.close(self._wake_read)
+        os.close(self._wake_write)
+        log.info("vault stopped")
+
+    def stop(self) -> None:
+        """End `run`; safe in a signal handler."""
+        try:
+            os.write(self._wake_write, b"x")
+        except BlockingIOError:
+            return  # it was told often enough
+
+    def _accepted(self) -> threading.Thread | None:
+        try:
+            connection, _ = self._listener.accept()
+        except OSError as error:
+            log.warning("vault accept failed errno=%s", error.errno)
+            return None
+        pid, uid, _ = _PEER.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size))
+        if uid not in self._allowed:
+            log.warning("vault turned away pid=%s uid=%s", pid, uid)
+            connection.close()
+            return None
+        if not self._places.acquire(blocking=False):
+            log.warning("vault full connections=%s", self._settings.max_connections)
+            connection.close()
+            return None
+        with self._open_lock:
+            self._open.add(connection)
+        thread = threading.Thread(target=self._serve, args=(connection, Asker(pid, uid)), daemon=True)
+        thread.start()
+        return thread
+
+    def _serve(self, connection: socket.socket, asker: Asker) -> None:
+        settings = self._settings
+        try:
+            with connection:
+                is_going_on = True
+                while is_going_on:
+                    is_going_on, answer = self._answered(connection, asker)
+                    if answer is not None:
+                        send(connection, answer, settings.request_seconds)
+        except ConnectionLost:
+            log.debug("vault connection lost pid=%s", asker.pid)
+        finally:
+            with self._open_lock:
+                self._open.discard(connection)
+            self._places.release()
+
+    def _answered(self, connection: socket.socket, asker: Asker) -> tuple[bool, dict[int, object] | None]:
+        """Read one request; returns whether another may follow, and the answer."""
+        settings = self._settings
+        try:
+            request = receive(connection, settings.idle_seconds, settings.request_seconds)
+        except ProtocolError as error:
+            return False, _no(error.code, error.message)  # where the next message begins is anybody's guess
+        if request is None:
+            return False, None
+        try:
+            f = Fields(request, "request")
+            f.integer(1, VERSION, VERSION)
+            name, arguments = f.text(2, at_most=32), f.any(3)
+            f.done()
+            handler = self._handlers().get(name)
+            if handler is None:
+                return True, _no("unknown_operation", "The vault knows no such operation.")
+            return True, {1: True, 2: handler(Fields({} if arguments is None else arguments, name), asker)}
+        except (ProtocolError, Refused, VaultError) as error:
+            return True, _no(error.code, error.message)
+        except Exception:  # the top of a loop that must live; the trace names code, not values
+            log.exception("vault request failed pid=%s", asker.pid)
+            return True, _no("internal", "The vault could not answer; its own log says why.")
+
+    def _handlers(self) -> dict[str, Callable[[Fields, Asker], dict[int, object]]]:
+        return {
+            Operation.STATUS.value: self._status,
+            Operation.ROSTER.value: self._roster,
+            Operation.MARKS.value: self._marks,
+            Operation.INDEX.value: self._index,
+            Operation.FIND.value: self._find,
+            Operation.OPEN.value: self._open_records,
+            Operation.REVOKE.value: self._revoke,
+            Operation.DESTROY.value: self._destroy,
+            Operation.LOG.value: self._log_lines,
+        }
+
+    def _status(self, f: Fields, _asker: Asker) -> dict[int, object]:
+        f.done()
+        head, (tags, problems, destroyed) = self._vault.head(), self._vault.counts()
+        return {1: self._vault.fingerprint(), 2: head.sequence, 3: head.hash, 4: tags, 5: problems, 6: destroyed}
+
+    def _roster(self, f: Fields, _asker: Asker) -> dict[int, object]:
+        f.done()
+        roster = self._vault.roster()
+        return {1: roster.version, 2: [approver.to_fields() for approver in roster.approvers]}
+
+    def _marks(self, f: Fields, _asker: Asker) -> dict[int, object]:
+        kiosks = _octet_list(f, 1, KIOSK_ID_BYTES, MAX_KIOSKS)
+        f.done()
+        return {1: [[kiosk, sequence] for kiosk, sequence in self._vault.marks(kiosks).items()]}
+
+    def _index(self, f: Fields, asker: Asker) -> dict[int, object]:
+        records = unpack_records(f.any(1))
+        f.done()
+        indexed = self._vault.index(records, asker)
+        return {1: indexed.records, 2: indexed.tags, 3: [list(p) for p in indexed.problems]}
+
+    def _find(self, f: Fields, asker: Asker) -> dict[int, object]:
+        query, approval = f.octets(1), f.octets(2)
+        f.done()
+        found, head = self._vault.find(query, approval, asker)
+        return {1: [list(passage) for passage in found], 2: head.sequence, 3: head.hash}
+
+    def _open_records(self, f: Fields, asker: Asker) -> dict[int, object]:
+        query, approval, records = f.octets(1), f.octets(2), unpack_records(f.any(3))
+        f.done()
+        opening = self._vault.open(query, approval, records, asker)
+        return {
+            1: [row.to_fields() for row in opening.rows],
+            2: [list(one) for one in opening.refused],
+            3: opening.head.sequence,
+            4: opening.head.hash,
+        }
+
+    def _revoke(self, f: Fields, asker: Asker) -> dict[int, object]:
+        digest = f.octets(1, exactly=32)
+        f.done()
+        head = self._vault.revoke(digest, asker)
+        return {1: head.sequence, 2: head.hash}
+
+    def _destroy(self, f: Fields, asker: Asker) -> dict[int, object]:
+        epochs = _octet_list(f, 1, EPOCH_ID_BYTES, MAX_EPOCHS)
+        f.done()
+        gone, head = self._vault.destroy(epochs, asker)
+        return {1: gone, 2: head.sequence, 3: head.hash}
+
+    def _log_lines(self, f: Fields, _asker: Asker) -> dict[int, object]:
+        after, limit = f.integer(1), f.integer(2, 1, MAX_LOG_LINES)
+        f.done()
+        lines: list[str] = []
+        size = 0
+        for line in self._vault.log_lines(after, limit):
+            size += len(line.encode())
+            if lines and size > _LOG_ANSWER_BYTES:
+                break
+            lines.append(line)
+        return {1: lines}
+
+
+def _no(code: str, message: str) -> dict[int, object]:
+    return {1: False, 2: code, 3: message[:500]}
+
+
+def _octet_list(f: Fields, key: int, exactly: int, most: int) -> list[bytes]:
+    values = f.take(key, list)
+    if len(values) > most or not all(type(v) is bytes and len(v) == exactly for v in values):
+        raise ProtocolError(f"field {key} is not a list of at most {most} ids of {exactly} bytes", code="bad_list")
+    return values
+
+
+def _user_ids(names: tuple[str, ...]) -> set[int]:
+    found = set()
+    for name in names:
+        if name.isdecimal():
+            found.add(int(name))
+            continue
+        try:
+            found.add(pwd.getpwnam(name).pw_uid)
+        except KeyError:
+            raise ConfigError(
+                f"client_users names {name!r}, and this machine has no such user.",
+                hint="Give the user that the web server runs as.",
+            ) from None
+    return found
+
+
+def _listen(path: Path, group: str) -> socket.socket:
+    """Bind the socket (0660) at *path*, in place of one that nobody listens on any more."""
+    if path.is_socket():
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+            try:
+                probe.connect(str(path))
+            except OSError:
+                path.unlink(missing_ok=True)  # left behind by a process that was killed
+            else:
+                raise ConfigError(f"Somebody already listens on {path}.", hint="Stop the other vault first.")
+    elif path.exists():
+        raise ConfigError(f"{path} exists and is not a socket.", hint="Give another path, or move that file away.")
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    before = os.umask(0o117)  # the socket is 0660 from its first instant
+    try:
+        listener.bind(str(path))
+        if group:
+            os.chown(path, -1, grp.getgrnam(group).gr_gid)
+    except KeyError:
+        raise ConfigError(f"socket_group names {group!r}, and there is no such group.", hint="Make it first.") from None
+    except OSError as error:
+        raise ConfigError(
+            f"The vault cannot listen on {path}: {error}.",
+            hint="Its folder must exist and belong to the vault's user; a socket's path has at most 107 bytes.",
+        ) from error
+    finally:
+        os.umask(before)
+    listener.listen(16)
+    return listener
