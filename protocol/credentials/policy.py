@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal
@@ -20,6 +21,7 @@ class CheckPolicy:
     when_status_too_old: Literal["mark", "hold"] = "hold"  # mark: people keep moving; hold: check by hand
     accepted: frozenset[CredentialKind] | None = None  # None: every kind we can verify
     venue_hosts: frozenset[str] = frozenset()  # hosts a venue code may lead to; empty: any
+    value_sets: Mapping[str, frozenset[str]] | None = None  # EU DCC: set id -> values; None: not looked at
 
 
 DEFAULT_POLICY = CheckPolicy()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from protocol.credentials import enrolment_code, health_code, jk1, paper_code, staff_badge, venue_code
+from protocol.credentials import dcc, enrolment_code, health_code, jk1, nzcp, paper_code, shc, staff_badge, venue_code
 from protocol.credentials.model import Checked, Credential, believed, refused
 from protocol.credentials.policy import DEFAULT_POLICY, CheckPolicy
 from protocol.credentials.reasons import Reason
@@ -71,6 +71,18 @@ def _venue(texts: Sequence[str], around: Surroundings) -> Checked:
     return venue_code.check_url(_one(texts), around.trust, at=around.at, status=around.status, policy=around.policy)
 
 
+def _dcc(texts: Sequence[str], around: Surroundings) -> Checked:
+    return dcc.check(_one(texts), around.trust, at=around.at, policy=around.policy)
+
+
+def _shc(texts: Sequence[str], around: Surroundings) -> Checked:
+    return shc.check(texts, around.trust, at=around.at, policy=around.policy)
+
+
+def _nzcp(texts: Sequence[str], around: Surroundings) -> Checked:
+    return nzcp.check(_one(texts), around.trust, at=around.at, policy=around.policy)
+
+
 def _enrolment(texts: Sequence[str], around: Surroundings) -> Checked:
     """An enrolment code is read at enrolment only; here it is recognised, so that staff hear what they are holding."""
     try:
@@ -88,6 +100,9 @@ def _prefix(prefix: str) -> Callable[[str], bool]:
 SCHEMES: Final[tuple[Scheme, ...]] = (
     Scheme(CredentialKind.HEALTH_CODE, _prefix(jk1.PREFIX), _jk1),
     Scheme(CredentialKind.VENUE_CODE, venue_code.matches, _venue),
+    Scheme(CredentialKind.EU_DCC, _prefix(dcc.PREFIX), _dcc),
+    Scheme(CredentialKind.SMART_HEALTH_CARD, shc.matches, _shc),
+    Scheme(CredentialKind.NZ_COVID_PASS, _prefix(nzcp.PREFIX), _nzcp),
     Scheme(CredentialKind.ENROLMENT_CODE, _prefix(enrolment_code.PREFIX), _enrolment),
 )
 

@@ -1,0 +1,219 @@
+"""The EU Digital COVID Certificate (`HC1:`): somebody else's signature over a vaccination, test or recovery."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from datetime import date, datetime
+from typing import Final
+
+from protocol.credentials import base45
+from protocol.credentials.model import Checked, Credential, believed
+from protocol.credentials.packed import unpack
+from protocol.credentials.policy import CheckPolicy
+from protocol.credentials.reasons import Reason
+from protocol.credentials.signed import (
+    CLAIM_EXP,
+    CLAIM_IAT,
+    CLAIM_ISS,
+    CLAIM_NBF,
+    Refused,
+    claims_of,
+    key_time_reasons,
+    parse_message,
+    time_claim,
+    time_reasons,
+    verify_message,
+)
+from protocol.trust import TrustedKey, TrustList
+from protocol.words import CredentialKind
+
+PREFIX: Final = "HC1:"
+MAX_TEXT_CHARS: Final = 4300  # more than a QR code of the largest version can hold (4,296)
+MAX_UNPACKED_BYTES: Final = 65_536
+CLAIM_HCERT: Final = -260  # electronic health certificate container, hcert specification 3.3.1
+HCERT_DCC: Final = 1
+TYPES: Final = ("v", "t", "r")
+
+
+def check(text: str, trust: TrustList, *, at: datetime, policy: CheckPolicy) -> Checked:
+    """Verify one certificate. Raises Refused when nothing in it may be believed.
+
+    (1) length, (2) base45, (3) zlib, (4) COSE, (5) key and signature, (6) claims, (7) content by the schema,
+    (8) may this key sign this type, (9) time, (10) value sets where the policy has them.
+    """
+    if len(text) > MAX_TEXT_CHARS:  # (1)
+        raise Refused(Reason.TOO_LONG)
+    try:  # (2)
+        packed = base45.decode(text[len(PREFIX) :])
+    except base45.Base45Error as error:
+        raise Refused(Reason.BAD_ENCODING) from error
+    message = parse_message(unpack(packed, raw=False, max_bytes=MAX_UNPACKED_BYTES))  # (3) (4)
+    key = verify_message(message, trust, CredentialKind.EU_DCC.value)  # (5)
+    claims = claims_of(message.payload, foreign=True)  # (6)
+    container = claims.get(CLAIM_HCERT)
+    certificate = container.get(HCERT_DCC) if isinstance(container, dict) else None
+    if not isinstance(certificate, dict) or not all(isinstance(name, str) for name in certificate):
+        raise Refused(Reason.BAD_STRUCTURE)
+    issuer = claims.get(CLAIM_ISS)
+    issued_at, not_before = time_claim(claims, CLAIM_IAT), time_claim(claims, CLAIM_NBF)
+    credential = Credential(
+        kind=CredentialKind.EU_DCC,
+        scheme="HC1",
+        issuer=issuer if isinstance(issuer, str) and len(issuer) <= 80 else key.country,
+        kid=key.kid,
+        issued_at=issued_at,
+        expires_at=time_claim(claims, CLAIM_EXP),
+        not_before=not_before or issued_at,
+        claims=certificate,
+    )
+    reasons = content_reasons(certificate, at=at)  # (7)
+    if not _types(certificate) <= key.dcc_types:  # (8)
+        reasons.append(Reason.KEY_NOT_FOR_THIS)
+    reasons += _time_reasons(credential, key, at=at, policy=policy)  # (9)
+    if policy.value_sets is not None and not _values_known(certificate, policy.value_sets):  # (10)
+        reasons.append(Reason.VALUE_UNKNOWN)
+    return believed(credential, *reasons)
+
+
+def _time_reasons(credential: Credential, key: TrustedKey, *, at: datetime, policy: CheckPolicy) -> list[Reason]:
+    reasons = time_reasons(not_before=credential.not_before, expires_at=credential.expires_at, at=at, policy=policy)
+    reasons += key_time_reasons(key, at=at)
+    # Some states signed old results in the first days of a key; it is marked, not refused (credentials.md 2.2)
+    if key.not_before is not None and credential.issued_at is not None and credential.issued_at < key.not_before:
+        reasons.append(Reason.SIGNED_BEFORE_KEY)
+    return reasons
+
+
+def _types(certificate: Mapping[str, object]) -> frozenset[str]:
+    return frozenset(name for name in TYPES if certificate.get(name) is not None)
+
+
+def content_reasons(certificate: Mapping[str, object], *, at: datetime) -> list[Reason]:
+    """What is wrong with the content, by the rules of the DCC schema 1.3 (eHealth Network, JSON schema guidelines).
+
+    A group that is null counts as absent. The birth date may be partial or empty, but may not lie after *at*.
+    """
+    groups = [certificate[name] for name in TYPES if certificate.get(name) is not None]
+    reasons = []
+    if any(isinstance(group, list) and len(group) > 1 for group in groups) or len(groups) > 1:
+        reasons.append(Reason.SEVERAL_ENTRIES)
+    if (
+        len(groups) == 0
+        or not _matches(certificate.get("ver"), _VERSION)
+        or not _matches(certificate.get("dob"), _BIRTH_DATE)
+        or not _is_name(certificate.get("nam"))
+        or not all(_is_group(name, certificate[name]) for name in _types(certificate))
+    ):
+        reasons.append(Reason.CONTENT_WRONG)
+    born = certificate.get("dob")
+    if isinstance(born, str) and born > at.date().isoformat()[: len(born)]:
+        reasons.append(Reason.BORN_IN_THE_FUTURE)
+    return reasons
+
+
+_VERSION: Final = re.compile(r"\d+\.\d+\.\d+", re.ASCII)
+_BIRTH_DATE: Final = re.compile(r"((19|20)\d\d(-\d\d){0,2})?", re.ASCII)
+_ICAO_NAME: Final = re.compile(r"[A-Z<]*")
+_COUNTRY: Final = re.compile(r".*[A-Z]{1,10}.*")
+_DATE: Final = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+_DATE_TIME: Final = re.compile(r"(\d{4}-\d\d-\d\d)[Tt]\d\d:\d\d(:\d\d(\.\d+)?)?([Zz]|[+-]\d\d(:?\d\d)?)?", re.ASCII)
+_MAX_CHARS: Final = 80
+
+
+def _matches(value: object, pattern: re.Pattern[str]) -> bool:
+    return isinstance(value, str) and pattern.fullmatch(value) is not None
+
+
+def _text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _short_text(value: object) -> bool:
+    return isinstance(value, str) and len(value) <= _MAX_CHARS
+
+
+def _dose(value: object) -> bool:
+    return type(value) is int and value >= 1
+
+
+def _country(value: object) -> bool:
+    return _matches(value, _COUNTRY)
+
+
+def _day(value: object) -> bool:
+    """A date; a few issuers write a date-time where a date belongs, and the day in it is what counts."""
+    if not isinstance(value, str):
+        return False
+    found = _DATE.fullmatch(value) or _DATE_TIME.fullmatch(value)
+    try:
+        date.fromisoformat(value[:10])
+    except ValueError:
+        return False
+    return found is not None
+
+
+def _moment(value: object) -> bool:
+    return _day(value) and _matches(value, _DATE_TIME)
+
+
+_Test = Callable[[object], bool]
+_ALWAYS: Final[dict[str, _Test]] = {"tg": _text, "co": _country, "is": _short_text, "ci": _short_text}
+_REQUIRED: Final[dict[str, dict[str, _Test]]] = {
+    "v": _ALWAYS | {"vp": _text, "mp": _text, "ma": _text, "dn": _dose, "sd": _dose, "dt": _day},
+    "t": _ALWAYS | {"tt": _text, "sc": _moment, "tr": _text},
+    "r": _ALWAYS | {"fr": _day, "df": _day, "du": _day},
+}
+_OPTIONAL: Final[dict[str, dict[str, _Test]]] = {
+    "v": {},
+    "t": {"nm": _short_text, "ma": _text, "tc": _short_text},
+    "r": {},
+}
+
+
+def _is_name(value: object) -> bool:
+    if not isinstance(value, dict) or not ("fnt" in value or "gnt" in value):
+        return False
+    return all(_short_text(value[part]) for part in ("fn", "gn") if part in value) and all(
+        _short_text(value[part]) and _matches(value[part], _ICAO_NAME) for part in ("fnt", "gnt") if part in value
+    )
+
+
+def _is_group(name: str, group: object) -> bool:
+    return isinstance(group, list) and len(group) >= 1 and all(_is_entry(name, entry) for entry in group)
+
+
+def _is_entry(name: str, entry: object) -> bool:
+    return (
+        isinstance(entry, dict)
+        and all(field in entry and test(entry[field]) for field, test in _REQUIRED[name].items())
+        and all(test(entry[field]) for field, test in _OPTIONAL[name].items() if field in entry)
+    )
+
+
+# Which field of which group is held against which value set (the sets' own ids)
+VALUE_SETS: Final[dict[tuple[str, str], str]] = {
+    ("v", "tg"): "disease-agent-targeted",
+    ("v", "vp"): "sct-vaccines-covid-19",
+    ("v", "mp"): "vaccines-covid-19-names",
+    ("v", "ma"): "vaccines-covid-19-auth-holders",
+    ("v", "co"): "country-2-codes",
+    ("t", "tg"): "disease-agent-targeted",
+    ("t", "tt"): "covid-19-lab-test-type",
+    ("t", "ma"): "covid-19-lab-test-manufacturer-and-name",
+    ("t", "tr"): "covid-19-lab-result",
+    ("t", "co"): "country-2-codes",
+    ("r", "tg"): "disease-agent-targeted",
+    ("r", "co"): "country-2-codes",
+}
+
+
+def _values_known(certificate: Mapping[str, object], sets: Mapping[str, frozenset[str]]) -> bool:
+    for name in _types(certificate):
+        group = certificate[name]
+        for entry in group if isinstance(group, list) else []:
+            for (group_name, field), set_id in VALUE_SETS.items():
+                if group_name == name and isinstance(entry, dict) and field in entry and set_id in sets:
+                    if entry[field] not in sets[set_id]:
+                        return False
+    return True
