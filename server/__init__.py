@@ -22,6 +22,8 @@ SUBJECTS = (
     "web",
     "accounts",
     "console",
+    "ingest",
+    "bundles",
 )
 
 MIN_SECRET_BYTES = 32

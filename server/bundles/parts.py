@@ -1,0 +1,156 @@
+"""Makes the bytes of each part from what the server knows; the same knowledge always gives the same bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session, joinedload
+
+from config.errors import GatehouseError
+from protocol import cbor
+from protocol.bundle import MAX_PART_BYTES, PlaceNames
+from protocol.errors import ProtocolError
+from protocol.policy import EntryPolicy
+from protocol.staff import StaffList, StaffMember, StaffRole
+from protocol.status_list import VenueSerials, from_signed
+from protocol.trust import TrustList, merge
+from protocol.vault_keys import VaultKeys, claimed_fingerprint
+from server.bundles.models import BundlePart, KioskStaff
+from server.codes.issuing import venue_serials
+from server.context import House
+from server.keystore import ALG, IssuerUse
+from server.kiosks.models import MAY_EXCHANGE, Kiosk
+from server.venues.models import Entrance, Venue
+
+EVERYBODY = ""
+IMPORTED_TRUST = "trust-imported.cbor"  # in data_dir: made by `gatehouse trust import`, joined with our own keys
+
+STATUS_VALID = timedelta(days=7)  # a list older than this says nothing more
+STATUS_REISSUED_AFTER = timedelta(hours=6)  # well within status_max_age_s of the policy (F-05)
+
+
+class PartError(GatehouseError):
+    """A part cannot be made; the last published one stays in use."""
+
+    code = "bundle_part"
+
+
+@dataclass(frozen=True, slots=True)
+class MadePart:
+    """One part as it shall be published."""
+
+    scope: str
+    name: str
+    data: bytes
+
+
+def venue_scope(venue: bytes) -> str:
+    """The scope of parts that every kiosk of a venue gets."""
+    return f"venue:{venue.hex()}"
+
+
+def kiosk_scope(kiosk: bytes) -> str:
+    """The scope of parts that one kiosk gets."""
+    return f"kiosk:{kiosk.hex()}"
+
+
+def global_parts(house: House, reading: Session, now: datetime) -> Iterator[MadePart]:
+    """The parts that every kiosk gets: trust, status, policy and vault."""
+    yield MadePart(EVERYBODY, "trust", trust_list(house, now).to_signed(house.keys.server_identity()))
+    yield MadePart(EVERYBODY, "status", status_lists(house, reading, now))
+    yield MadePart(EVERYBODY, "policy", EntryPolicy().to_bytes())
+    yield MadePart(EVERYBODY, "vault", vault_keys(house))
+
+
+def vault_keys(house: House) -> bytes:
+    """The vault's signed public keys, from the file that the vault exported; raises PartError when there are none."""
+    path = house.settings.vault_public_path
+    try:
+        data = path.read_bytes()
+        VaultKeys.from_signed(data, claimed_fingerprint(data))
+    except OSError as error:
+        raise PartError(
+            f"The vault's public keys cannot be read from {path}: {error.strerror}.",
+            hint="Make them with: gatehouse vault init; then copy or point vault.public_file at the exported file.",
+        ) from error
+    except ProtocolError as error:
+        raise PartError(f"{path} does not hold a vault's public keys: {error}.", hint="Export them again.") from error
+    return data
+
+
+def trust_list(house: House, now: datetime) -> TrustList:
+    """Our own issuer keys joined with what was imported. Its time is that of its newest entry, not of this call."""
+    entries = tuple(house.keys.issuer_trust_entries(now))
+    begun = [entry.not_before for entry in entries if entry.not_before is not None and entry.not_before <= now]
+    ours = TrustList(entries, max(begun, default=datetime(1970, 1, 1, tzinfo=UTC)))
+    path = house.settings.data_dir / IMPORTED_TRUST
+    if not path.exists():
+        return ours
+    try:
+        imported = TrustList.from_signed(path.read_bytes(), None)
+    except (OSError, ProtocolError) as error:
+        raise PartError(f"The imported trust list {path} cannot be used: {error}.", hint="Import it again.") from error
+    return merge((ours, imported), max(ours.issued_at, imported.issued_at))
+
+
+def status_lists(house: House, reading: Session, now: datetime) -> bytes:
+    """The part "status": a CBOR array of signed status lists, at present the one of venue codes.
+
+    ES256 signatures differ each time, so the published list is kept while it says the same and is fresh enough.
+    """
+    key = house.keys.issuer_signing_key(IssuerUse.STATUS_LIST, now)
+    wanted = venue_serials(reading, at=now.replace(microsecond=0), valid_for=STATUS_VALID)
+    published = reading.scalar(
+        select(BundlePart.data).where(BundlePart.scope == EVERYBODY, BundlePart.name == "status")
+    )
+    if published is not None:
+        held = _held_serials(published, trust_list(house, now))
+        if held is not None and now - held.issued_at < STATUS_REISSUED_AFTER:
+            if (held.revoked, dict(held.lowest_valid)) == (wanted.revoked, dict(wanted.lowest_valid)):
+                return published
+    return cbor.encode([wanted.to_signed(key.private_key, alg=ALG, kid=key.kid)])
+
+
+def _held_serials(published: bytes, trust: TrustList) -> VenueSerials | None:
+    try:
+        parts = cbor.decode_strict(published, max_bytes=MAX_PART_BYTES)
+        found = from_signed(parts[0], trust) if isinstance(parts, list) and len(parts) == 1 else None
+    except ProtocolError:  # signed with a key that is over: sign it anew
+        return None
+    return found if isinstance(found, VenueSerials) else None
+
+
+def kiosk_parts(reading: Session, kiosk: bytes | None = None) -> Iterator[MadePart]:
+    """The part "place" of each kiosk in use, or of one: names of its venue and entrance."""
+    wanted = select(Kiosk).where(Kiosk.state.in_([state.value for state in MAY_EXCHANGE]))
+    wanted = wanted.options(joinedload(Kiosk.door).joinedload(Entrance.venue).joinedload(Venue.area))
+    if kiosk is not None:
+        wanted = wanted.where(Kiosk.id == kiosk)
+    for row in reading.scalars(wanted):
+        venue = row.door.venue
+        place = PlaceNames(
+            row.venue_id,
+            row.entrance,
+            venue.name_zh,
+            venue.name_en,
+            row.door.name_zh,
+            row.door.name_en,
+            venue.area.name_zh,
+            venue.category,
+        )
+        yield MadePart(kiosk_scope(row.id), "place", place.to_bytes())
+
+
+def venue_parts(reading: Session, venue: bytes | None = None) -> Iterator[MadePart]:
+    """The part "staff" of each venue that has a kiosk in use, or of one."""
+    venues = select(Kiosk.venue_id).where(Kiosk.state.in_([state.value for state in MAY_EXCHANGE])).distinct()
+    if venue is not None:
+        venues = venues.where(Kiosk.venue_id == venue)
+    members: dict[bytes, list[StaffMember]] = {found: [] for found in reading.scalars(venues)}
+    for row in reading.scalars(select(KioskStaff).where(KioskStaff.venue_id.in_(venues))):
+        members[row.venue_id].append(StaffMember(row.staff_id, row.name, StaffRole(row.role), row.salt, row.pin_hash))
+    for found, staff in members.items():
+        yield MadePart(venue_scope(found), "staff", StaffList(tuple(staff)).to_bytes())

@@ -1,0 +1,64 @@
+"""Publishes parts whose bytes changed; each change takes the next number of one count, so versions only go up."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from datetime import datetime
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from protocol.bundle import MAX_PART_BYTES
+from server.bundles.models import BundlePart
+from server.bundles.parts import MadePart, PartError, global_parts, kiosk_parts, venue_parts
+from server.context import House
+from server.db import lock_chain
+
+
+def publish_all(house: House, now: datetime) -> int:
+    """Make every part again and publish those that changed; returns how many.
+
+    Parts are made outside the writing transaction, which is not even begun when nothing changed.
+    """
+    with house.database.reading() as reading:
+        made = [*global_parts(house, reading, now), *venue_parts(reading), *kiosk_parts(reading)]
+        digests = {(row.scope, row.name): row.digest for row in reading.scalars(select(BundlePart))}
+    changed = [p for p in made if digests.get((p.scope, p.name)) != hashlib.sha256(p.data).digest()]
+    if not changed:
+        return 0
+    with house.database.writing() as writing:
+        return publish(writing, changed, now)
+
+
+def publish_for_kiosk(writing: Session, house: House, kiosk: bytes, venue: bytes, now: datetime) -> None:
+    """Publish all that one kiosk needs, in the caller's transaction: a kiosk that was just enrolled has a bundle."""
+    writing.flush()
+    publish(
+        writing, [*global_parts(house, writing, now), *venue_parts(writing, venue), *kiosk_parts(writing, kiosk)], now
+    )
+
+
+def publish(writing: Session, made: Iterable[MadePart], now: datetime) -> int:
+    """Store the parts whose bytes differ from what is published, under the next version; returns how many."""
+    lock_chain(writing, "bundle_part")
+    version: int = (writing.scalar(select(func.max(BundlePart.version))) or 0) + 1
+    changed = 0
+    for part in made:
+        if len(part.data) > MAX_PART_BYTES:
+            raise PartError(
+                f"The part {part.name} has {len(part.data)} bytes, limit {MAX_PART_BYTES}.",
+                hint="The last published one stays in use; make its source smaller.",
+            )
+        digest = hashlib.sha256(part.data).digest()
+        row = writing.get(BundlePart, (part.scope, part.name))
+        if row is not None and row.digest == digest:
+            continue
+        if row is None:
+            row = BundlePart(scope=part.scope, name=part.name)
+            writing.add(row)
+        row.digest, row.size, row.data = digest, len(part.data), part.data
+        row.version, row.changed_at = version, now
+        changed += 1
+    writing.flush()
+    return changed

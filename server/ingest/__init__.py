@@ -1,0 +1,1 @@
+"""Taking in what kiosks send: enrolment, the exchange, the journals and what is kept aside."""

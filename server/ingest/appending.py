@@ -1,0 +1,266 @@
+"""Appends an upload to a kiosk's journal: once, in order, beside nothing that is already there.
+
+The database's transaction is the caller's: everything here stands or falls together.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+from typing import Any
+
+from sqlalchemy import func, insert, select
+from sqlalchemy.orm import Session
+
+from protocol.exchange import Upload
+from protocol.journal import genesis
+from server.ingest.models import (
+    Epoch,
+    Fork,
+    ForkedRecord,
+    Journal,
+    JournalRecord,
+    Quarantined,
+    RecordKind,
+)
+from server.ingest.prepared import EPOCH_TWICE, UNKNOWN_EPOCH, Prepared
+
+DAY_MS = 86_400_000
+MOST_FORKS = 20  # histories kept of one kiosk beside its own
+
+
+class Result(Enum):
+    """What became of an upload; the value travels in the answer."""
+
+    OK = "ok"  # all its records are held now, or were before
+    GAP = "gap"  # it begins after what we hold; nothing was taken
+    FORK = "fork"  # it tells another history than the one we hold; kept aside
+
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """How far the journal is held after an upload."""
+
+    result: Result
+    sequence: int
+    head: bytes
+    quarantined: tuple[tuple[int, str], ...] = ()  # of this upload's records, also when they came before
+    new_records: int = 0
+    new_fork: Fork | None = None  # when this upload was the first to show it
+
+
+def append(
+    writing: Session, upload: Upload, prepared: Sequence[Prepared], now: datetime, *, as_sent: bytes
+) -> Appended:
+    """Append the *prepared* records of *upload*; *as_sent* is kept when they prove a second history.
+
+    The steps: (1) lock the kiosk's journal, (2) does the upload begin where we are or before, (3) does what it
+    repeats agree with what we hold, (4) store the rest, (5) move the head.
+    """
+    journal = _locked_journal(writing, upload.kiosk, now)  # (1)
+    if upload.after_sequence > journal.sequence:  # (2)
+        return Appended(Result.GAP, journal.sequence, journal.head)
+    told = [(upload.after_sequence, upload.after_hash), *((p.record.sequence, p.hash) for p in prepared)]
+    held = _held_hashes(writing, journal, told[0][0], told[-1][0])
+    if upload.after_sequence not in held:  # so old that we dropped it; the receipt says where to go on
+        return Appended(Result.GAP, journal.sequence, journal.head)
+    for sequence, chain_hash in told:  # (3)
+        if sequence in held and held[sequence] != chain_hash:
+            fork = _keep_fork(writing, upload, prepared, sequence, (held[sequence], chain_hash), now, as_sent)
+            return Appended(Result.FORK, journal.sequence, journal.head, new_fork=fork)
+    fresh = [p for p in prepared if p.record.sequence > journal.sequence]
+    if fresh:  # (4)
+        _store(writing, upload.kiosk, _with_epochs(writing, upload.kiosk, fresh, now), now)
+        journal.sequence, journal.head = fresh[-1].record.sequence, fresh[-1].hash  # (5)
+        journal.changed_at = now
+        writing.flush()
+    return Appended(
+        Result.OK,
+        journal.sequence,
+        journal.head,
+        _quarantined_between(writing, upload.kiosk, prepared),
+        new_records=len(fresh),
+    )
+
+
+def open_journal(writing: Session, kiosk: bytes, now: datetime) -> None:
+    """Begin the journal of a kiosk that was just enrolled."""
+    writing.add(Journal(kiosk_id=kiosk, sequence=0, head=genesis(kiosk), changed_at=now))
+
+
+def _locked_journal(writing: Session, kiosk: bytes, now: datetime) -> Journal:
+    """The journal's row, locked until the transaction ends (SQLite: the whole database is)."""
+    return writing.scalars(select(Journal).where(Journal.kiosk_id == kiosk).with_for_update()).one()
+
+
+def _held_hashes(writing: Session, journal: Journal, first: int, last: int) -> dict[int, bytes]:
+    """The chain hashes we hold from *first* to *last*, as far as we are."""
+    held = {journal.sequence: journal.head}
+    if first == 0:
+        held[0] = genesis(journal.kiosk_id)
+    if first < journal.sequence:
+        rows = writing.execute(
+            select(JournalRecord.sequence, JournalRecord.hash).where(
+                JournalRecord.kiosk_id == journal.kiosk_id,
+                JournalRecord.sequence.between(first, min(last, journal.sequence)),
+            )
+        )
+        held |= {row.sequence: row.hash for row in rows}
+    return held
+
+
+def _with_epochs(writing: Session, kiosk: bytes, fresh: Sequence[Prepared], now: datetime) -> list[Prepared]:
+    """Store the epoch keys that *fresh* brings; sets aside what has no key or brings a second one."""
+    known = set(
+        writing.scalars(
+            select(Epoch.epoch).where(Epoch.kiosk_id == kiosk, Epoch.epoch.in_({p.record.epoch for p in fresh}))
+        )
+    )
+    checked, new_epochs = [], []
+    for prepared in fresh:
+        record = prepared.record
+        if record.wrapped and record.epoch in known:
+            prepared = prepared.set_aside(EPOCH_TWICE)
+        elif record.wrapped:
+            # also from a record with a bad header: its epoch's later records need the key
+            known.add(record.epoch)
+            new_epochs.append(
+                {
+                    "kiosk_id": kiosk,
+                    "epoch": record.epoch,
+                    "first_sequence": record.sequence,
+                    "wrapped": record.wrapped,
+                    "wrapped_digest": hashlib.sha256(record.wrapped).digest(),
+                    "received_at": now,
+                }
+            )
+        elif record.epoch not in known:
+            prepared = prepared.set_aside(UNKNOWN_EPOCH)
+        checked.append(prepared)
+    if new_epochs:
+        writing.execute(insert(Epoch), new_epochs)
+    return checked
+
+
+def _store(writing: Session, kiosk: bytes, fresh: Sequence[Prepared], now: datetime) -> None:
+    now_ms = int(now.timestamp() * 1000)
+    writing.execute(insert(JournalRecord), [_row(kiosk, prepared, now_ms) for prepared in fresh])
+    aside = [
+        {
+            "kiosk_id": kiosk,
+            "sequence": p.record.sequence,
+            "reason": p.reason,
+            "wrapped": p.record.wrapped if p.reason == EPOCH_TWICE else b"",
+            "noted_at": now,
+        }
+        for p in fresh
+        if p.kind is RecordKind.QUARANTINED
+    ]
+    if aside:
+        writing.execute(insert(Quarantined), aside)
+
+
+def _row(kiosk: bytes, prepared: Prepared, now_ms: int) -> dict[str, Any]:
+    record, header = prepared.record, prepared.header
+    facts = header.facts if header else None
+    return {
+        "kiosk_id": kiosk,
+        "sequence": record.sequence,
+        "received_day": now_ms // DAY_MS,
+        "received_at_ms": now_ms,
+        "kind": int(prepared.kind),
+        "epoch": record.epoch,
+        "header": record.header,
+        "sealed": record.sealed,
+        "hash": prepared.hash,
+        "venue_id": header.place.venue if header else None,
+        "entrance": header.place.entrance if header else None,
+        "at_ms": header.stamp.at_ms if header else None,
+        "clock": int(header.stamp.confidence) if header else None,
+        "outcome": facts.outcome.value if facts else None,
+        "mode": facts.mode.value if facts else None,
+        "direction": facts.direction.value if facts else None,
+        "credential": facts.credential.value if facts else None,
+        "measured": facts.measured.value if facts else None,
+        "colour": None if facts is None or facts.colour is None else int(facts.colour),
+        "operator": facts.operator if facts else None,
+        "event": header.event if header else None,
+    }
+
+
+def _quarantined_between(writing: Session, kiosk: bytes, prepared: Sequence[Prepared]) -> tuple[tuple[int, str], ...]:
+    if not prepared:
+        return ()
+    rows = writing.execute(
+        select(Quarantined.sequence, Quarantined.reason)
+        .where(
+            Quarantined.kiosk_id == kiosk,
+            Quarantined.sequence.between(prepared[0].record.sequence, prepared[-1].record.sequence),
+        )
+        .order_by(Quarantined.sequence)
+    )
+    return tuple((row.sequence, row.reason) for row in rows)
+
+
+def _keep_fork(
+    writing: Session,
+    upload: Upload,
+    prepared: Sequence[Prepared],
+    sequence: int,
+    hashes: tuple[bytes, bytes],
+    now: datetime,
+    as_sent: bytes,
+) -> Fork | None:
+    """Keep the second history aside, each record once; returns the fork when it is seen for the first time.
+
+    A cloned card makes one fork. A device that invents histories fills MOST_FORKS and then nothing more.
+    """
+    ours, theirs = hashes
+    is_known = writing.get(Fork, (upload.kiosk, sequence, theirs)) is not None
+    forks = writing.scalar(select(func.count()).select_from(Fork).where(Fork.kiosk_id == upload.kiosk)) or 0
+    if not is_known and forks >= MOST_FORKS:
+        return None
+    told = {(p.record.sequence, p.hash): p.record for p in prepared if p.record.sequence >= sequence}
+    if told:
+        kept = {
+            (row.sequence, row.hash)
+            for row in writing.execute(
+                select(ForkedRecord.sequence, ForkedRecord.hash).where(
+                    ForkedRecord.kiosk_id == upload.kiosk,
+                    ForkedRecord.sequence.between(min(s for s, _ in told), max(s for s, _ in told)),
+                )
+            )
+        }
+        rows = [
+            {
+                "kiosk_id": upload.kiosk,
+                "sequence": record.sequence,
+                "hash": chain_hash,
+                "epoch": record.epoch,
+                "wrapped": record.wrapped,
+                "header": record.header,
+                "sealed": record.sealed,
+                "received_at": now,
+            }
+            for (_, chain_hash), record in told.items()
+            if (record.sequence, chain_hash) not in kept
+        ]
+        if rows:
+            writing.execute(insert(ForkedRecord), rows)
+    if is_known:
+        return None
+    fork = Fork(
+        kiosk_id=upload.kiosk,
+        sequence=sequence,
+        their_hash=theirs,
+        our_hash=ours,
+        boot=upload.boot,
+        upload=as_sent,
+        noted_at=now,
+    )
+    writing.add(fork)
+    writing.flush()
+    return fork

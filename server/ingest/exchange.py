@@ -1,0 +1,76 @@
+"""One exchange: appends what a kiosk sent and notes how it is, in the caller's transaction."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from protocol.exchange import Upload
+from server.audit import Thing, audit
+from server.ingest.appending import Appended, Result, append
+from server.ingest.devices import moment, offset_ms, require_active
+from server.ingest.models import JournalBoot
+from server.ingest.prepared import Prepared
+from server.kiosks.models import Kiosk, KioskState
+
+
+@dataclass(frozen=True, slots=True)
+class Exchanged:
+    """What one exchange did."""
+
+    appended: Appended
+    is_news: (
+        bool  # False: an older upload came again; it was appended where new, and says nothing of the kiosk's health
+    )
+
+
+def take(
+    writing: Session, upload: Upload, prepared: tuple[Prepared, ...], now: datetime, *, as_sent: bytes
+) -> Exchanged:
+    """Append the upload and update the kiosk's row. Raises Refused when the kiosk was suspended meanwhile."""
+    kiosk = writing.scalars(select(Kiosk).where(Kiosk.id == upload.kiosk).with_for_update()).one()
+    require_active(KioskState(kiosk.state))
+    appended = append(writing, upload, prepared, now, as_sent=as_sent)
+    is_news = _is_news(writing, upload, now)
+    kiosk.last_sequence = appended.sequence
+    if is_news:
+        _note(kiosk, upload, appended, now)
+    if appended.new_fork is not None:
+        audit(
+            writing,
+            "kiosk.forked",
+            Thing("kiosk", upload.kiosk.hex(), kiosk.door.venue.area.path),
+            f"a second history from record {appended.new_fork.sequence} on: was its card copied or restored?",
+            actor=f"kiosk:{upload.kiosk.hex()}",
+            at=now,
+        )
+    return Exchanged(appended, is_news)
+
+
+def _is_news(writing: Session, upload: Upload, now: datetime) -> bool:
+    """Whether this upload was made after all we heard of in its boot; remembers its moment."""
+    boot = writing.get(JournalBoot, (upload.kiosk, upload.boot))
+    if boot is None:
+        writing.add(JournalBoot(kiosk_id=upload.kiosk, boot=upload.boot, mono_ms=upload.mono_ms, first_seen_at=now))
+        return True
+    if upload.mono_ms <= boot.mono_ms:
+        return False
+    boot.mono_ms = upload.mono_ms
+    return True
+
+
+def _note(kiosk: Kiosk, upload: Upload, appended: Appended, now: datetime) -> None:
+    kiosk.last_seen_at = now
+    kiosk.unsent_count = min(max(0, upload.head_sequence - appended.sequence), 2**31 - 1)
+    all_sent = appended.result is Result.OK and upload.head_sequence <= appended.sequence
+    oldest = None if all_sent or upload.oldest_unsent_ms is None else moment(upload.oldest_unsent_ms)
+    kiosk.oldest_unsent_at = oldest
+    kiosk.bundle_version = min(upload.bundle_version, 2**31 - 1)
+    kiosk.app_version = upload.app_version[:40]
+    kiosk.clock_offset_ms = offset_ms(upload.sent_at_ms, now)
+    kiosk.health = {"parts": dict(upload.health), "faults": list(upload.faults)}
+    if kiosk.state == KioskState.ENROLLED.value and upload.bundle_version > 0:
+        kiosk.state = KioskState.ACTIVE.value

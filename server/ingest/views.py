@@ -1,0 +1,139 @@
+"""The addresses where kiosks enrol and exchange."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from datetime import timedelta
+
+from flask import Blueprint, Response, request
+from flask.typing import ResponseReturnValue
+from werkzeug.exceptions import RequestEntityTooLarge
+
+from protocol.enrolment import ENROL_PATH, EnrolRequest
+from protocol.errors import ProtocolError
+from protocol.exchange import CONTENT_TYPE, EXCHANGE_PATH, MAX_UPLOAD_BYTES, Answer, Receipt, Upload
+from server.bundles.manifests import bundle_version
+from server.bundles.parts import PartError, vault_keys
+from server.bundles.publishing import publish_for_kiosk
+from server.context import house
+from server.db import session
+from server.ingest.devices import Device, find_device, require_active, to_ms
+from server.ingest.enrolment import enrol
+from server.ingest.exchange import take
+from server.ingest.prepared import Prepared, prepare
+from server.ingest.refusals import CBOR_TYPE, Refused, refused_bytes
+from server.ingest.throttle import Throttle
+from server.web.access import machines
+
+log = logging.getLogger("gatehouse.ingest")
+blueprint = Blueprint("ingest", __name__)
+
+MAX_ENROL_BYTES = 4096
+enrol_throttle = Throttle(20, timedelta(minutes=1))  # an address that tries codes; a token has 128 bits anyway
+exchange_throttle = Throttle(60, timedelta(minutes=1))  # an address that fails to be one kiosk
+
+
+@blueprint.post(EXCHANGE_PATH)
+@machines("an upload signed by the kiosk's device key", max_bytes=MAX_UPLOAD_BYTES)
+def exchange() -> ResponseReturnValue:
+    """Take a kiosk's records and answer with a signed receipt for what is committed. The steps:
+
+    (1) read the body within its limit, (2) whose is it, (3) its signature and shape, (4) may this kiosk exchange,
+    (5) chain and read the records, (6) append in one transaction, (7) sign - only after the commit.
+    """
+    now = house().now()
+    body = _body()  # (1)
+    if request.mimetype != CONTENT_TYPE:
+        raise Refused(415, "wrong_type", f"An exchange has the content type {CONTENT_TYPE}.")
+    device, upload = _verified(body)  # (2) (3)
+    require_active(device.state)  # (4)
+    prepared = _prepared(upload, device.venue_id)  # (5)
+    with session().begin():  # (6)
+        done = take(session(), upload, prepared, now, as_sent=body)
+        version = bundle_version(session(), device.kiosk_id, device.venue_id)
+    appended = done.appended
+    identity = house().keys.server_identity()  # (7)
+    receipt = Receipt(upload.kiosk, appended.sequence, appended.head, to_ms(now)).to_signed(identity)
+    answer = Answer(
+        exchange=upload.exchange,
+        upload_digest=hashlib.sha256(body).digest(),
+        at_ms=to_ms(now),
+        result=appended.result.value,
+        receipt=receipt,
+        want=appended.sequence + 1,
+        quarantined=appended.quarantined,
+        bundle_version=version,
+    )
+    log.info(
+        "exchange kiosk=%s sent=%d stored=%d held=%d result=%s quarantined=%d",
+        upload.kiosk.hex(),
+        len(upload.records),
+        appended.new_records,
+        appended.sequence,
+        appended.result.value,
+        len(appended.quarantined),
+    )
+    return Response(answer.to_signed(identity), content_type=CONTENT_TYPE)
+
+
+@blueprint.post(ENROL_PATH)
+@machines("a one-time enrolment code and the device's own key", max_bytes=MAX_ENROL_BYTES)
+def enrol_kiosk() -> ResponseReturnValue:
+    """Make a kiosk of the device that proves it saw an enrolment code."""
+    now, source = house().now(), request.remote_addr or ""
+    enrol_throttle.check(source, now)
+    body = _body()
+    try:
+        asked = EnrolRequest.from_body(body)
+    except ProtocolError as error:
+        enrol_throttle.note_failure(source, now)
+        raise refused_bytes(error) from error
+    try:
+        keys = vault_keys(house())
+    except PartError as error:
+        log.error("enrolment refused: %s", error.message)
+        raise Refused(503, "no_vault_keys", "This server has no vault keys yet. Tell its administrator.") from error
+    try:
+        with session().begin():
+            answer = enrol(session(), asked, body, keys, now)
+            publish_for_kiosk(session(), house(), answer.kiosk, answer.venue, now)
+    except Refused as refusal:
+        enrol_throttle.note_failure(source, now)
+        log.info("enrolment refused code=%s", refusal.reason)
+        raise
+    log.info("enrolled kiosk=%s", answer.kiosk.hex())
+    return Response(answer.to_signed(house().keys.server_identity()), content_type=CBOR_TYPE)
+
+
+def _body() -> bytes:
+    try:
+        return request.get_data(cache=False)
+    except RequestEntityTooLarge as error:
+        limit = request.max_content_length or MAX_UPLOAD_BYTES
+        raise Refused(413, "too_large", f"More than {limit} bytes. Send a smaller batch.") from error
+
+
+def _verified(body: bytes) -> tuple[Device, Upload]:
+    now = house().now()
+    try:
+        claimed = Upload.claimed_kiosk(body)
+        source = f"{request.remote_addr} {claimed.hex()}"
+        exchange_throttle.check(source, now)
+        try:
+            with house().database.reading() as reading:
+                device = find_device(reading, claimed)
+            return device, Upload.from_bytes(body, device.key)
+        except (Refused, ProtocolError):
+            exchange_throttle.note_failure(source, now)
+            raise
+    except ProtocolError as error:
+        log.info("exchange refused code=%s bytes=%d", error.code, len(body))
+        raise refused_bytes(error) from error
+
+
+def _prepared(upload: Upload, venue: bytes) -> tuple[Prepared, ...]:
+    try:
+        return prepare(upload, venue)
+    except ProtocolError as error:
+        raise refused_bytes(error) from error

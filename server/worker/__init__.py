@@ -1,0 +1,1 @@
+"""Runs due actions: publishing bundles, indexing, forgetting what is over."""
