@@ -24,8 +24,8 @@ DAY = "2026-11-21"
 class Device:
     """A kiosk's identity."""
 
-    def __init__(self) -> None:
-        self.key = Ed25519PrivateKey.generate()
+    def __init__(self, key: Ed25519PrivateKey | None = None) -> None:
+        self.key = key or Ed25519PrivateKey.generate()
         self.id = signed.key_id(self.key.public_key())
         self.place = Place(self.id, b"venue1", 1)
 
@@ -33,8 +33,11 @@ class Device:
 class VaultKey:
     """The vault's sealing key pair."""
 
-    def __init__(self) -> None:
-        mlkem_key, x25519_key = mlkem.MLKEM768PrivateKey.generate(), x25519.X25519PrivateKey.generate()
+    def __init__(
+        self, mlkem_key: mlkem.MLKEM768PrivateKey | None = None, x25519_key: x25519.X25519PrivateKey | None = None
+    ) -> None:
+        mlkem_key = mlkem_key or mlkem.MLKEM768PrivateKey.generate()
+        x25519_key = x25519_key or x25519.X25519PrivateKey.generate()
         self.public = SealKey.make(
             mlkem_key.public_key().public_bytes_raw(), x25519_key.public_key().public_bytes_raw()
         ).load()
