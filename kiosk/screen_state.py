@@ -92,6 +92,7 @@ class ScreenState:
     prompt: Text | None = None  # what the person should do now
     progress_ms: int | None = None  # how long measuring may take at most
     findings: tuple[Text, ...] = ()  # the device doctor's banner: what, why it matters, what to do
+    notices: tuple[Text, ...] = ()  # public notices, shown while idle; never about a person
 
     def to_json(self) -> dict[str, Any]:
         """As plain JSON values."""
