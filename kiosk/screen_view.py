@@ -1,0 +1,101 @@
+"""From a ScreenState to what the page needs: pieces of HTML, and which tone and clip belong to it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from flask import Flask, render_template
+
+from kiosk import texts
+from kiosk.screen_state import Banner, Face, ScreenState, Text, View
+
+PIECES = ("top", "main", "camera", "counts", "findings", "banner")  # each is one template and one element of the page
+MAX_NOTICES = 3  # more would not be read from 3 m
+
+# The five sounds (field.md, entrance screen 4): pass, exit, attention, error, tick.
+TONES: dict[Face, str] = {Face.PASS: "pass", Face.CHECK: "attention", Face.STOP: "error", Face.UNKNOWN: "attention"}
+
+
+@dataclass(frozen=True, slots=True)
+class Sound:
+    """What is to be heard with a state; `key` changes when it is to be heard anew."""
+
+    key: str
+    tone: str | None
+    clip: str | None
+
+
+def sound_of(state: ScreenState) -> Sound:
+    """The tone and the clip of *state*. The tone follows the verdict, never the mere reading of a code."""
+    verdict = state.verdict
+    if state.view is View.VERDICT and verdict is not None:
+        tone = "exit" if verdict.face is Face.PASS and verdict.direction == "out" else TONES[verdict.face]
+        key = f"verdict {verdict.reference} {verdict.code} {verdict.face.value}"
+        return Sound(key, tone, texts.voice_clip(verdict.code, verdict.face))
+    if state.view is View.MEASURING:
+        return Sound("measuring", "tick", "measuring")
+    if state.view is View.NOTE:
+        return Sound(f"note {state.note.zh if state.note else ''}", "tick", None)
+    return Sound(state.view.value, None, None)
+
+
+def starting_state() -> ScreenState:
+    """What stands on the screen before the station has published anything."""
+    nothing = Text("", "")
+    banner = Banner("warn", texts.PAGE["starting"], nothing, 0, None)
+    return ScreenState(
+        revision=0,
+        view=View.NOTE,
+        venue=texts.PAGE["title"],
+        entrance=nothing,
+        day_word=nothing,
+        banner=banner,
+        parts=(),
+        counts=(),
+        occupancy=None,
+        note=texts.PAGE["starting"],
+    )
+
+
+def _context(state: ScreenState, now: datetime) -> dict[str, Any]:
+    part_of = {part.part: part for part in state.parts}
+    camera = part_of.get("camera")
+    return {
+        "state": state,
+        "view": state.view.value,
+        "face": state.verdict.face.value if state.view is View.VERDICT and state.verdict else "",
+        "t": texts.PAGE,
+        "part_names": texts.PART_NAMES,
+        "count_names": texts.COUNT_NAMES,
+        "camera_good": camera is None or camera.good,
+        "camera_text": None if camera is None else camera.text,
+        "notices": state.notices[:MAX_NOTICES],
+        "now": now,
+    }
+
+
+def render_page(state: ScreenState, number: int, build: str) -> str:
+    """The whole page; it stands by itself where no script runs."""
+    now = datetime.now().astimezone()
+    return render_template("screen.html", number=number, build=build, **_context(state, now))
+
+
+def event_of(app: Flask, state: ScreenState, number: int, build: str, volume_percent: int) -> dict[str, Any]:
+    """One server-sent event: the pieces of the page as HTML, and what is to be heard and counted down."""
+    context = _context(state, datetime.now().astimezone())
+    with app.app_context():
+        html = {piece: render_template(f"pieces/{piece}.html", **context) for piece in PIECES}
+    sound = sound_of(state)
+    verdict = state.verdict if state.view is View.VERDICT else None
+    return {
+        "number": number,
+        "build": build,
+        "view": context["view"],
+        "face": context["face"],
+        "html": html,
+        "sound": {"key": sound.key, "tone": sound.tone, "clip": sound.clip, "volume_percent": volume_percent},
+        "closes_in_ms": verdict.closes_in_ms if verdict else None,
+        "progress_ms": state.progress_ms if state.view is View.MEASURING else None,
+    }

@@ -1,0 +1,387 @@
+"""Every text of the kiosk in one place, Chinese first with English beside it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from kiosk.screen_state import Face, Text
+from protocol.credentials.reasons import SENTENCES, Reason
+
+
+@dataclass(frozen=True, slots=True)
+class ReasonWords:
+    """One reason code in words, for both readers (field.md, entrance screen 11).
+
+    `spoken` is one short sentence without names or numbers; it is what the voice says after the tone.
+    """
+
+    reason: Text  # for the visitor: what is the matter
+    next_step: Text  # for the visitor: what to do now
+    staff: Text  # for the staff: what to check
+    spoken: Text
+
+
+HEADLINES: Final[dict[Face, Text]] = {
+    Face.PASS: Text("请进", "Come in"),
+    Face.CHECK: Text("人工核验", "Check by hand"),
+    Face.STOP: Text("请止步", "Please stop"),
+    Face.UNKNOWN: Text("无法判断", "Cannot tell"),
+}
+HEADLINE_OUT: Final = Text("请慢走", "Goodbye")
+
+# What is said when a code has no sentence of its own.
+SPOKEN_BY_FACE: Final[dict[Face, Text]] = {
+    Face.PASS: Text("请进。", "Come in, please."),
+    Face.CHECK: Text("请稍候，由工作人员核验。", "One moment, please. A member of staff will check."),
+    Face.STOP: Text("请止步，请与工作人员联系。", "Please stop, and talk to the staff."),
+    Face.UNKNOWN: Text("暂时无法判断，请找工作人员。", "This cannot be decided here. Please ask the staff."),
+}
+
+_ASK_STAFF: Final = Text("请到旁边找工作人员登记", "Please step aside and register with the staff")
+_SHOW_AGAIN: Final = Text("请刷新健康码后再出示", "Please refresh your health code and show it again")
+_WAIT: Final = Text("请稍候，工作人员马上核验", "Please wait; a member of staff will check")
+_STAND: Final = Text("请站到标记处，露出额头，再测一次", "Stand on the mark, forehead free, and measure again")
+
+ADMISSION: Final[dict[str, ReasonWords]] = {
+    "admitted": ReasonWords(
+        Text("健康码与体温正常", "Health code and temperature are in order"),
+        Text("请通过", "Please go through"),
+        Text("无需操作", "Nothing to do"),
+        Text("请进。", "Come in, please."),
+    ),
+    "signed_out": ReasonWords(
+        Text("离开已登记", "Your leaving is recorded"),
+        Text("请慢走", "Goodbye"),
+        Text("无需操作", "Nothing to do"),
+        Text("请慢走。", "Goodbye."),
+    ),
+    "not_green": ReasonWords(
+        Text("健康码为黄码", "Your health code is yellow"),
+        _WAIT,
+        Text("黄码：按本地规定核查核酸或隔离期限后登记", "Yellow code: check tests or quarantine dates, then register"),
+        Text("健康码不是绿码，请找工作人员。", "Your code is not green. Please ask the staff."),
+    ),
+    "red_code": ReasonWords(
+        Text("健康码为红码", "Your health code is red"),
+        Text("请留在原地，工作人员会协助您", "Please stay here; the staff will help you"),
+        Text("红码：不得放行，引导至隔离等候点并上报", "Red code: never admit; lead to the waiting point and report"),
+        Text("请止步，工作人员会协助您。", "Please stop. The staff will help you."),
+    ),
+    "grey_code": ReasonWords(
+        Text("健康码为灰码，没有有效数据", "Your health code is grey: no current data"),
+        _ASK_STAFF,
+        Text("灰码：核对身份，改用人工登记", "Grey code: check the identity and register by hand"),
+        Text("健康码没有有效数据，请找工作人员。", "Your code has no current data. Please ask the staff."),
+    ),
+    "code_expired": ReasonWords(
+        Text("健康码已过期", "Your health code has expired"),
+        _SHOW_AGAIN,
+        Text("码已过期：请访客刷新；刷新不了则人工登记", "Expired: ask for a refresh; if that fails, register by hand"),
+        Text("健康码已过期，请刷新后再出示。", "Your code has expired. Please refresh it and show it again."),
+    ),
+    "code_not_yet_valid": ReasonWords(
+        Text("健康码尚未生效", "Your health code is not valid yet"),
+        Text("请检查手机时间，再打开健康码", "Check the time on your phone and open the code again"),
+        Text("码未生效：比对本机与手机的时间", "Not valid yet: compare this kiosk's clock with the phone's"),
+        Text("健康码尚未生效，请检查手机时间。", "Your code is not valid yet. Please check the time on your phone."),
+    ),
+    "code_unreadable": ReasonWords(
+        Text("码看不清", "The code cannot be read"),
+        Text("请调亮屏幕，离摄像头约一掌远", "Brighten your screen and hold it a hand's width away"),
+        Text(
+            "码破损或反光：换角度、擦镜头，或人工登记", "Damaged or glaring: change the angle, wipe the lens, or type"
+        ),
+        Text("码看不清，请调亮屏幕再出示。", "The code cannot be read. Please brighten your screen and try again."),
+    ),
+    "code_not_ours": ReasonWords(
+        Text("这不是健康码", "This is not a health code"),
+        Text("请打开健康码再出示", "Please open your health code and show it"),
+        Text("出示的是付款码、网址等其他码", "A payment code, web address or other code was shown"),
+        Text("这不是健康码，请打开健康码再出示。", "This is not a health code. Please open your health code."),
+    ),
+    "code_unknown_issuer": ReasonWords(
+        Text("无法核实此码的签发机构", "The issuer of this code is not known here"),
+        _ASK_STAFF,
+        Text("签发机构不在可信名单：人工核验，并查看名单是否最新", "Issuer not on the trust list: check by hand"),
+        Text("无法核实此码，请找工作人员。", "This code cannot be verified. Please ask the staff."),
+    ),
+    "code_changed": ReasonWords(
+        Text("无法核实此码", "This code cannot be verified"),
+        _ASK_STAFF,
+        Text("签名不符：内容被改动或伪造，核对证件", "The signature does not hold: changed or forged; check the ID"),
+        Text("无法核实此码，请找工作人员。", "This code cannot be verified. Please ask the staff."),
+    ),
+    "code_revoked": ReasonWords(
+        Text("此码已失效", "This code is no longer valid"),
+        _ASK_STAFF,
+        Text("已被签发机构撤销或挂失：核对证件", "Revoked or reported lost by the issuer; check the ID"),
+        Text("此码已失效，请找工作人员。", "This code is no longer valid. Please ask the staff."),
+    ),
+    "code_too_old": ReasonWords(
+        Text("健康码不是最新的", "This health code is not current"),
+        _SHOW_AGAIN,
+        Text("可能是截图：请访客现场打开健康码", "Perhaps a screenshot: ask to open the live code"),
+        Text("请打开最新的健康码再出示。", "Please open your current code and show it again."),
+    ),
+    "fever": ReasonWords(
+        Text("体温偏高", "Your temperature is high"),
+        Text("请到旁边休息，工作人员会协助您", "Please rest aside; the staff will help you"),
+        Text(
+            "发热：不得放行，用医用体温计复测并上报", "Fever: never admit; measure with a medical thermometer, report"
+        ),
+        Text("体温偏高，请到旁边等候工作人员。", "Your temperature is high. Please wait aside for the staff."),
+    ),
+    "measure_again": ReasonWords(
+        Text("请再测一次体温", "Please measure once more"),
+        _STAND,
+        Text("首次读数偏高或不稳：复测后才判定", "First reading high or unsteady: decided after a second one"),
+        Text("请再测一次体温。", "Please measure your temperature once more."),
+    ),
+    "not_measurable": ReasonWords(
+        Text("没有测到体温", "No temperature could be measured"),
+        _STAND,
+        Text(
+            "刚从室外进来、戴帽或距离不对：等一会再测，或手工测",
+            "Cold skin, a hat or the distance: wait, or measure by hand",
+        ),
+        Text("没有测到体温，请站近一点再测一次。", "No temperature was measured. Please come closer and try again."),
+    ),
+    "no_thermometer": ReasonWords(
+        Text("体温计暂时不能用", "The thermometer is not available"),
+        Text("请让工作人员为您测体温", "Please let the staff take your temperature"),
+        Text("体温计无响应：手工测温后录入", "The thermometer does not answer: measure by hand and type it in"),
+        Text("请让工作人员为您测体温。", "Please let the staff take your temperature."),
+    ),
+    "thermometer_warming_up": ReasonWords(
+        Text("体温计正在预热", "The thermometer is warming up"),
+        Text("请让工作人员为您测体温", "Please let the staff take your temperature"),
+        Text("预热未完成：暂时手工测温", "Not warm yet: measure by hand for now"),
+        Text(
+            "体温计正在预热，请让工作人员为您测体温。",
+            "The thermometer is warming up. Please ask the staff to measure.",
+        ),
+    ),
+    "rules_stale": ReasonWords(
+        Text("本机的规则需要更新", "The rules on this kiosk need an update"),
+        _WAIT,
+        Text("规则过期：人工核验，并检查网络", "The rules are out of date: check by hand, look at the network"),
+        Text("请稍候，由工作人员核验。", "One moment, please. A member of staff will check."),
+    ),
+    "status_stale": ReasonWords(
+        Text("暂时无法核实此码的状态", "The status of this code cannot be checked now"),
+        _WAIT,
+        Text("状态名单过期：人工核验，并检查网络", "The status list is too old: check by hand, look at the network"),
+        Text("请稍候，由工作人员核验。", "One moment, please. A member of staff will check."),
+    ),
+    "no_rules": ReasonWords(
+        Text("本机还没有规则", "This kiosk has no rules yet"),
+        _ASK_STAFF,
+        Text("未取得规则：连网一次，或用U盘导入", "No rules received: connect once, or import them from a stick"),
+        Text("暂时无法判断，请找工作人员。", "This cannot be decided here. Please ask the staff."),
+    ),
+    "journal_unavailable": ReasonWords(
+        Text("本机暂时无法登记", "This kiosk cannot record right now"),
+        _ASK_STAFF,
+        Text("无法写入存储：改用纸质登记，检查存储卡", "Storage cannot be written: register on paper, check the card"),
+        Text("暂时无法登记，请找工作人员。", "This kiosk cannot record now. Please ask the staff."),
+    ),
+    "shown_before": ReasonWords(
+        Text("此码刚刚使用过", "This code was just used"),
+        _SHOW_AGAIN,
+        Text("同一动态码重复出示：核对是否本人", "The same dynamic code again: make sure it is the same person"),
+        Text("此码刚刚使用过，请刷新后再出示。", "This code was just used. Please refresh it and show it again."),
+    ),
+    "replaced_by_next": ReasonWords(
+        Text("下一位已出示健康码", "The next person has shown a code"),
+        Text("请重新出示您的健康码", "Please show your code again"),
+        Text("上一位未测完体温：请其重新扫码", "The person before did not finish: ask them to scan again"),
+        Text("请重新出示健康码。", "Please show your code again."),
+    ),
+    "provider_unavailable": ReasonWords(
+        Text("联网核验暂时没有回应", "The online check does not answer"),
+        _WAIT,
+        Text("平台无响应：按离线流程核验", "The provider is silent: follow the offline steps"),
+        Text("请稍候，由工作人员核验。", "One moment, please. A member of staff will check."),
+    ),
+    "clock_unsure": ReasonWords(
+        Text("本机时间需要校准", "This kiosk's clock needs setting"),
+        _WAIT,
+        Text("时间不可信：核对时间后在管理页设置", "The clock cannot be trusted: compare and set it in the panel"),
+        Text("请稍候，由工作人员核验。", "One moment, please. A member of staff will check."),
+    ),
+    "accepted_foreign_only": ReasonWords(
+        Text("证书有效，本场所需要健康码", "The certificate is valid; this place needs a health code"),
+        _ASK_STAFF,
+        Text("境外证书有效：核对证件后人工登记", "A valid foreign certificate: check the ID, register by hand"),
+        Text("请稍候，由工作人员为您登记。", "One moment, please. The staff will register you."),
+    ),
+    "poster_ok": ReasonWords(
+        Text("场所码正常", "The venue code is in order"),
+        Text("检查已记录", "The check is recorded"),
+        Text("海报清晰有效", "The poster is readable and valid"),
+        Text("场所码正常。", "The venue code is in order."),
+    ),
+    "poster_wrong": ReasonWords(
+        Text("这不是本场所的场所码", "This is not this venue's code"),
+        Text("请告诉工作人员", "Please tell the staff"),
+        Text("海报不属于本入口，可能被覆盖：取下并上报", "Another place's poster, perhaps pasted over: remove, report"),
+        Text("场所码有误，请告诉工作人员。", "The venue code is wrong. Please tell the staff."),
+    ),
+    "poster_revoked": ReasonWords(
+        Text("此场所码已停用", "This venue code is no longer used"),
+        Text("请告诉工作人员", "Please tell the staff"),
+        Text("海报已被新码替换：张贴新海报", "The poster was replaced: put up the new one"),
+        Text("场所码已停用，请告诉工作人员。", "This venue code is no longer used. Please tell the staff."),
+    ),
+    "same_again": ReasonWords(
+        Text("已经登记过了", "Already recorded"),
+        Text("无需重复扫码", "No need to scan again"),
+        Text("同一个码，已有记录", "The same code; there is a record already"),
+        Text("已经登记过了。", "This is already recorded."),
+    ),
+    "badge_in": ReasonWords(
+        Text("工作人员上岗", "Staff signed in"),
+        Text("可以开始工作", "Ready to work"),
+        Text("已上岗", "On duty"),
+        Text("上岗成功。", "Signed in."),
+    ),
+    "badge_out": ReasonWords(
+        Text("工作人员离岗", "Staff signed out"),
+        Text("请把入口交给下一位", "Please hand over the entrance"),
+        Text("已离岗", "Off duty"),
+        Text("离岗成功。", "Signed out."),
+    ),
+    "enrol_needed": ReasonWords(
+        Text("本机尚未登记", "This kiosk is not enrolled"),
+        _ASK_STAFF,
+        Text("请在管理后台生成登记码，用本机摄像头扫描", "Make an enrolment code in the console and show it here"),
+        Text("本机尚未登记。", "This kiosk is not enrolled yet."),
+    ),
+}
+
+# Spoken prompts that belong to no verdict.
+SPOKEN_PROMPTS: Final[dict[str, Text]] = {
+    "measuring": Text("请站好，正在测体温。", "Please stand still while your temperature is taken."),
+    "self_test": Text("声音测试。", "This is a sound test."),
+}
+
+
+def words_for(code: str) -> ReasonWords | None:
+    """What to say for *code*: an admission code, or a credential's reason (protocol/credentials/reasons.py).
+
+    None for a code that is in neither table; the caller then shows the face's headline alone.
+    """
+    found = ADMISSION.get(code)
+    if found is not None:
+        return found
+    try:
+        said = SENTENCES[Reason(code)]
+    except (ValueError, KeyError):
+        return None
+    reason, step = _split(said.visitor_zh, said.visitor_en)
+    return ReasonWords(reason, step, Text(said.staff_zh, said.staff_en), Text(said.visitor_zh, said.visitor_en))
+
+
+def _split(zh: str, en: str) -> tuple[Text, Text]:
+    """The visitor's sentence as what is the matter and what to do: they are one "，" and one ". " apart."""
+    zh_reason, _, zh_step = zh.rstrip("。").partition("，")
+    en_reason, _, en_step = en.rstrip(".").partition(". ")
+    if not (zh_step and en_step):
+        return Text(zh.rstrip("。"), en.rstrip(".")), _ASK_STAFF
+    return Text(zh_reason, en_reason), Text(zh_step, en_step)
+
+
+def headline(face: Face, direction: str) -> Text:
+    """The one big word of a verdict; *direction* is "in" or "out"."""
+    return HEADLINE_OUT if face is Face.PASS and direction == "out" else HEADLINES[face]
+
+
+def spoken(code: str, face: Face | None) -> Text | None:
+    """The sentence the voice says for *code*; the face's own sentence when the code has none."""
+    if code in SPOKEN_PROMPTS:
+        return SPOKEN_PROMPTS[code]
+    found = ADMISSION.get(code)
+    if found is not None:
+        return found.spoken
+    return None if face is None else SPOKEN_BY_FACE[face]
+
+
+def voice_phrases() -> dict[str, Text]:
+    """Every phrase of the voice by the name of its clip."""
+    phrases = {code: words.spoken for code, words in ADMISSION.items()}
+    phrases |= SPOKEN_PROMPTS
+    phrases |= {f"face_{face.value}": text for face, text in SPOKEN_BY_FACE.items()}
+    return phrases
+
+
+def voice_clip(code: str, face: Face | None) -> str | None:
+    """The name of the clip that says *code*: its own, else the face's."""
+    if code in ADMISSION or code in SPOKEN_PROMPTS:
+        return code
+    return None if face is None else f"face_{face.value}"
+
+
+PART_NAMES: Final[dict[str, Text]] = {
+    "camera": Text("摄像头", "Camera"),
+    "scanner": Text("扫码枪", "Scanner"),
+    "thermometer": Text("体温计", "Thermometer"),
+    "gate": Text("闸门", "Gate"),
+    "sound": Text("声音", "Sound"),
+    "network": Text("网络", "Network"),
+    "clock": Text("时钟", "Clock"),
+    "disk": Text("存储", "Storage"),
+    "rules": Text("规则", "Rules"),
+}
+
+COUNT_NAMES: Final[dict[str, Text]] = {
+    "admit": Text("放行", "Admitted"),
+    "hold": Text("核验", "By hand"),
+    "deny": Text("止步", "Stopped"),
+    "manual": Text("人工登记", "Typed"),
+    "proxy": Text("代扫", "Helped"),
+    "waved": Text("未扫码放行", "Waved through"),
+}
+
+MODES: Final[dict[str, Text]] = {
+    "online": Text("在线", "Online"),
+    "offline": Text("离线运行", "Running offline"),
+    "manual": Text("人工登记", "Registering by hand"),
+    "closed": Text("暂停使用", "Out of service"),
+    "not_enrolled": Text("尚未登记", "Not enrolled"),
+}
+
+# The page's own words; templates take all of theirs from here.
+PAGE: Final[dict[str, Text]] = {
+    "title": Text("门哨入口", "Gatehouse entrance"),
+    "starting": Text("正在启动", "Starting"),
+    "day_word": Text("今日口令", "Word of the day"),
+    "show_code": Text("请出示健康码", "Please show your health code"),
+    "show_code_how": Text("手机屏幕调亮，对准摄像头", "Brighten your screen and hold it to the camera"),
+    "measuring": Text("请站好，正在测体温", "Stand still: measuring"),
+    "measuring_how": Text("站到标记处，露出额头，看镜头", "Stand on the mark, forehead free, look at the lens"),
+    "occupancy": Text("场内人数", "Inside now"),
+    "today": Text("今日", "Today"),
+    "parts": Text("设备状态", "Devices"),
+    "notices": Text("公告", "Notices"),
+    "unsent": Text("待上传", "Unsent"),
+    "unsent_unit": Text("条", ""),
+    "good": Text("正常", "working"),
+    "not_good": Text("需处理", "needs attention"),
+    "camera": Text("镜头画面", "Camera"),
+    "camera_off": Text("摄像头不可用，请找工作人员登记", "No camera: please register with the staff"),
+    "temperature": Text("体温", "Temperature"),
+    "staff_line": Text("工作人员", "Staff"),
+    "reference": Text("记录", "Record"),
+    "closes": Text("剩余显示时间", "Time left on screen"),
+    "hold_pause": Text("按住暂停", "Hold to pause"),
+    "acknowledge": Text("已处理", "Done"),
+    "remeasure": Text("再测一次", "Measure again"),
+    "lost_contact": Text("屏幕与主机失去联系", "The screen lost contact with the kiosk"),
+    "lost_contact_how": Text("请找工作人员人工登记，正在重新连接", "Please register with the staff; reconnecting"),
+    "setup": Text("设置本机", "Set up this kiosk"),
+    "setup_1": Text("在管理后台打开“登记终端”", "Open “Enrol a kiosk” in the console"),
+    "setup_2": Text("把二维码放到摄像头前", "Hold its QR code to the camera"),
+    "setup_3": Text("等待本机确认", "Wait for this kiosk to confirm"),
+    "finding": Text("需要处理", "Needs attention"),
+}

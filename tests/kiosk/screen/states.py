@@ -1,0 +1,121 @@
+"""Made-up states for every view, so that tests, the manual's pictures and a person looking at them see the same."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from kiosk import texts
+from kiosk.screen_state import Banner, Face, PartStatus, ScreenState, Text, VerdictView, View
+
+ONLINE = Banner("ok", texts.MODES["online"], Text("规则 12 分钟前更新", "rules 12 min old"), 0, None)
+OFFLINE = Banner(
+    "warn",
+    texts.MODES["offline"],
+    Text("规则 3 小时前更新", "rules 3 h old"),
+    27,
+    Text("最早 08:12", "oldest 08:12"),
+)
+PARTS = (
+    PartStatus("camera", True, Text("正常", "working")),
+    PartStatus("scanner", True, Text("正常", "working")),
+    PartStatus("thermometer", True, Text("正常，室温 21℃", "working, room 21 ℃")),
+    PartStatus("gate", True, Text("关闭", "closed")),
+    PartStatus("sound", True, Text("正常", "working")),
+    PartStatus("network", True, Text("在线", "online")),
+    PartStatus("clock", True, Text("已校准", "in step")),
+    PartStatus("disk", True, Text("正常", "working")),
+    PartStatus("rules", True, Text("12 分钟前", "12 min old")),
+)
+IDLE = ScreenState(
+    revision=1,
+    view=View.IDLE,
+    venue=Text("云溪社区卫生服务中心", "Yunxi Community Health Centre"),
+    entrance=Text("东门", "East entrance"),
+    day_word=Text("青竹", "Bamboo"),
+    banner=ONLINE,
+    parts=PARTS,
+    counts=(("admit", 412), ("hold", 9), ("deny", 2), ("manual", 14), ("proxy", 21)),
+    occupancy=138,
+    notices=(
+        Text("本周六上午为六十岁以上居民接种流感疫苗", "Flu shots for residents over 60 on Saturday morning"),
+        Text("进入请佩戴口罩", "Please wear a mask inside"),
+    ),
+)
+BUSY_IDLE = replace(
+    IDLE,
+    banner=OFFLINE,
+    parts=(
+        PartStatus("camera", False, Text("断开，正在重连", "lost, reconnecting")),
+        *PARTS[1:5],
+        PartStatus("network", False, Text("断开 3 小时", "lost for 3 h")),
+        *PARTS[6:],
+    ),
+    findings=(
+        Text(
+            "摄像头没有画面，无法扫码。请检查摄像头的 USB 线，期间用扫码枪或人工登记。",
+            "The camera gives no picture, so no code can be scanned. Check its USB cable; use the scanner or type.",
+        ),
+    ),
+)
+MEASURING = replace(IDLE, view=View.MEASURING, progress_ms=8000)
+NOTE = replace(IDLE, view=View.NOTE, note=Text("08:41 已经登记过了", "Already recorded at 08:41"))
+SETUP = replace(
+    IDLE,
+    view=View.SETUP,
+    venue=texts.PAGE["title"],
+    entrance=Text("", ""),
+    day_word=Text("", ""),
+    banner=Banner("warn", texts.MODES["not_enrolled"], Text("", ""), 0, None),
+    counts=(),
+    occupancy=None,
+    notices=(),
+    prompt=Text("本机代码 7F3K-29QX", "This kiosk's code 7F3K-29QX"),
+)
+
+FACES = {
+    "admitted": Face.PASS,
+    "signed_out": Face.PASS,
+    "red_code": Face.STOP,
+    "fever": Face.STOP,
+    "no_rules": Face.UNKNOWN,
+    "status_stale": Face.UNKNOWN,
+    "provider_unavailable": Face.UNKNOWN,
+    "code_unknown_issuer": Face.UNKNOWN,
+    "clock_unsure": Face.UNKNOWN,
+    "journal_unavailable": Face.UNKNOWN,
+}
+
+
+def verdict(code: str, *, face: Face | None = None, direction: str = "in", reference: str = "#000123") -> ScreenState:
+    """A verdict for *code*, worded as the station would."""
+    face = face or FACES.get(code, Face.CHECK)
+    words = texts.words_for(code)
+    assert words is not None, code
+    view = VerdictView(
+        face=face,
+        headline=texts.headline(face, direction),
+        reason=words.reason,
+        next_step=words.next_step,
+        staff=words.staff,
+        code=code,
+        temperature={"fever": "38.1", "no_thermometer": None, "not_measurable": None}.get(code, "36.5"),
+        masked_name=None if face is Face.STOP else "王*明",
+        reference=reference,
+        closes_in_ms=2500 if face is Face.PASS else None,
+        direction=direction,
+    )
+    return replace(IDLE, view=View.VERDICT, verdict=view)
+
+
+GALLERY: dict[str, ScreenState] = {
+    "idle": IDLE,
+    "idle-offline": BUSY_IDLE,
+    "measuring": MEASURING,
+    "pass": verdict("admitted"),
+    "check": verdict("not_green"),
+    "stop": verdict("fever"),
+    "unknown": verdict("code_unknown_issuer"),
+    "measure-again": verdict("measure_again"),
+    "note": NOTE,
+    "setup": SETUP,
+}
