@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import select
 import termios
@@ -71,6 +73,34 @@ class Bell:
                 os.close(self._write_fd)
 
 
+EVIOCGRAB = 0x40044590  # linux/input.h: _IOW('E', 0x90, int)
+
+
+class InputDevice:
+    """A keyboard's event node with the little of pyserial's interface that `Link` needs."""
+
+    def __init__(self, path: str) -> None:
+        """Open and grab it: without the grab, what a gun types also lands in the kiosk's browser. Raises OSError."""
+        self._fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        try:
+            fcntl.ioctl(self._fd, EVIOCGRAB, 1)
+        except OSError:
+            os.close(self._fd)
+            raise
+
+    def fileno(self) -> int:
+        """The open descriptor."""
+        return self._fd
+
+    def write(self, data: bytes) -> None:
+        """A keyboard takes no bytes. Raises OSError."""
+        raise OSError(errno.ENOTSUP, f"{len(data)} bytes for a keyboard")
+
+    def close(self) -> None:
+        """Give the keyboard back."""
+        os.close(self._fd)
+
+
 class Link:
     """An open port in the hands of one thread. Use as a context manager; 8 data bits, no parity, 1 stop bit."""
 
@@ -81,15 +111,20 @@ class Link:
         self._clock = clock
         self._bell = bell
         self._stopping = stopping
+        self._serial = self._open_serial(path, baud)
+        self.empty_at_mono_s = self._drained_mono_s = clock.mono_s()  # input is thrown away on open
+        self._fd = self._serial.fileno()
+        self._poll = select.poll()
+        self._poll.register(self._fd, select.POLLIN)
+        self._poll.register(bell.fileno(), select.POLLIN)
+
+    @staticmethod
+    def _open_serial(path: str, baud: int) -> serial.Serial | InputDevice:
         try:
             # Parity stays 8N1 throughout: every shipped device uses it, and 8E1 cannot be reopened on a pty (8.5).
-            self._serial = serial.Serial(path, baud, timeout=0, write_timeout=WRITE_TIMEOUT_S, exclusive=True)
+            return serial.Serial(path, baud, timeout=0, write_timeout=WRITE_TIMEOUT_S, exclusive=True)
         except _VANISHED as error:
             raise PortLost(f"{path} cannot be opened: {_plain(error)}.", code="port_absent") from error
-        self.empty_at_mono_s = self._drained_mono_s = clock.mono_s()  # input is thrown away on open
-        self._poll = select.poll()
-        self._poll.register(self._serial.fileno(), select.POLLIN)
-        self._poll.register(bell.fileno(), select.POLLIN)
 
     def __enter__(self) -> Link:
         return self
@@ -119,11 +154,11 @@ class Link:
             self._bell.hush()
         if self._stopping.is_set():
             raise Stopped
-        if self._serial.fileno() not in events:
+        if self._fd not in events:
             self._drained_mono_s = self.now()
             return b""
         try:
-            data = os.read(self._serial.fileno(), READ_MAX_BYTES)
+            data = os.read(self._fd, READ_MAX_BYTES)
         except BlockingIOError:
             return b""  # another process took the bytes between poll and read
         except _VANISHED as error:
@@ -168,3 +203,16 @@ def _plain(error: BaseException) -> str:
     """The reason without pyserial's habit of repeating the path."""
     number = getattr(error, "errno", None)
     return os.strerror(number) if isinstance(number, int) and number else type(error).__name__
+
+
+class InputLink(Link):
+    """A grabbed keyboard in the hands of one thread; `read` gives whole kernel events."""
+
+    @staticmethod
+    def _open_serial(path: str, baud: int) -> serial.Serial | InputDevice:
+        try:
+            return InputDevice(path)
+        except OSError as error:
+            raise PortLost(
+                f"{path} cannot be opened as an input device: {_plain(error)}.", code="port_absent"
+            ) from error
