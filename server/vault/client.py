@@ -68,9 +68,13 @@ class VaultClient:
         f = self._ask(Operation.MARKS, {1: list(kiosks)})
         return {_octets(kiosk): _integer(sequence) for kiosk, sequence in _rows(f.take(1, list), 2)}
 
-    def index(self, records: Iterable[SealedRecord]) -> Indexed:
-        """Have at most 500 records indexed (4 MiB); the same ones twice changes nothing."""
-        f = self._ask(Operation.INDEX, {1: pack_records(records)})
+    def index(self, records: Iterable[SealedRecord], marks: Mapping[bytes, int]) -> Indexed:
+        """Have at most 500 records indexed (4 MiB); the same ones twice changes nothing.
+
+        *marks*: up to which sequence each kiosk is dealt with, records without a person included.
+        """
+        pairs = [[kiosk, sequence] for kiosk, sequence in marks.items()]
+        f = self._ask(Operation.INDEX, {1: pack_records(records), 2: pairs})
         problems = tuple((_octets(k), _integer(s), str(c)) for k, s, c in _rows(f.take(3, list), 3))
         return Indexed(f.integer(1), f.integer(2), problems)
 

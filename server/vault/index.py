@@ -6,7 +6,7 @@ It holds nothing that cannot be made again from the server's sealed records; whe
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,7 +56,7 @@ class TagIndex:
         self._db.executescript(_SCHEMA)
 
     def add(
-        self, entries: Iterable[Entry], marks: dict[bytes, int], problems: Iterable[tuple[bytes, int, str]]
+        self, entries: Iterable[Entry], marks: Mapping[bytes, int], problems: Iterable[tuple[bytes, int, str]]
     ) -> None:
         """Store one batch whole or not at all; the same batch twice changes nothing."""
         self._db.execute("BEGIN IMMEDIATE")

@@ -76,12 +76,12 @@ class AccessLog:
             sync_folder(folder)
         self.torn_bytes = self._cut_torn_tail()
         self.head = Head(0, GENESIS)
-        self.last_at_ms = 0
+        self.newest_ms = 0  # the latest moment any line tells of
 
     def replay(self) -> Iterator[Line]:
         """Verify the whole log and yield its lines, once, before the first `append`; raises VaultError at a break."""
         for line in verified_lines(self._path, self._key.public_key(), each_signature=False):
-            self.head, self.last_at_ms = Head(line.sequence, line.hash), line.at_ms
+            self.head, self.newest_ms = Head(line.sequence, line.hash), max(self.newest_ms, line.at_ms)
             yield line
 
     def append(self, at_ms: int, event: str, facts: Mapping[str, Any]) -> Head:
@@ -103,7 +103,7 @@ class AccessLog:
         except OSError:
             os.ftruncate(self._file, start)  # half a line, or one that may not be on the disk, must not be chained to
             raise
-        self.head, self.last_at_ms = Head(body["sequence"], body["hash"]), at_ms
+        self.head, self.newest_ms = Head(body["sequence"], body["hash"]), max(self.newest_ms, at_ms)
         return self.head
 
     def lines_after(self, sequence: int, limit: int) -> list[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -129,19 +129,16 @@ class Vault:
         with self._lock:
             return self._index.marks(kiosks)
 
-    def index(self, records: Sequence[SealedRecord], asker: Asker) -> Indexed:
+    def index(self, records: Sequence[SealedRecord], marks: Mapping[bytes, int], asker: Asker) -> Indexed:
         """Open each record for its keyed tags only, which stay in here. The same record twice changes nothing.
 
-        A record that does not open is noted as a problem and never stops the others.
+        *marks* say up to which sequence each kiosk is dealt with by this batch. A record that does not open is noted as
+        a problem and never stops the others.
         """
         with self._lock:
             entries: list[Entry] = []
             problems: list[tuple[bytes, int, str]] = []
-            marks: dict[bytes, int] = {}
             for record in records:
-                marks[record.kiosk] = max(marks.get(record.kiosk, 0), record.sequence)
-                if not record.sealed:
-                    continue  # an event: nobody passed
                 try:
                     header, personal = self._open_record(record)
                     entries += self._entries(record, header, personal)
@@ -247,8 +244,8 @@ class Vault:
         try:
             # (1)
             now = self._now_ms()
-            if now < self._log.last_at_ms - CLOCK_SLACK_MS:
-                raise Refused("The vault's clock stands before its last log line.", code="clock_went_back")
+            if now < self._log.newest_ms - CLOCK_SLACK_MS:
+                raise Refused("The vault's clock stands before its newest log line.", code="clock_went_back")
             # (2)
             query = Query.from_bytes(query_bytes)
             if query.to_bytes() != query_bytes:

@@ -29,6 +29,7 @@ from server.vault.wire import (
     Operation,
     receive,
     send,
+    unpack_marks,
     unpack_records,
 )
 
@@ -173,9 +174,9 @@ class VaultProcess:
         return {1: [[kiosk, sequence] for kiosk, sequence in self._vault.marks(kiosks).items()]}
 
     def _index(self, f: Fields, asker: Asker) -> dict[int, object]:
-        records = unpack_records(f.any(1))
+        records, marks = unpack_records(f.any(1)), unpack_marks(f.any(2))
         f.done()
-        indexed = self._vault.index(records, asker)
+        indexed = self._vault.index(records, marks, asker)
         return {1: indexed.records, 2: indexed.tags, 3: [list(p) for p in indexed.problems]}
 
     def _find(self, f: Fields, asker: Asker) -> dict[int, object]:

@@ -102,6 +102,23 @@ def unpack_records(item: object) -> list[SealedRecord]:
     return found
 
 
+def unpack_marks(item: object) -> dict[bytes, int]:
+    """Read `[[kiosk, sequence], ...]`; raises ProtocolError for anything out of shape or bounds."""
+    if not isinstance(item, list) or len(item) > MAX_KIOSKS:
+        raise ProtocolError(f"marks: not a list of at most {MAX_KIOSKS} kiosks", code="bad_list")
+    for pair in item:
+        if not (
+            isinstance(pair, list)
+            and len(pair) == 2
+            and type(pair[0]) is bytes
+            and len(pair[0]) == KIOSK_ID_BYTES
+            and type(pair[1]) is int
+            and 0 <= pair[1] < 2**63
+        ):
+            raise ProtocolError("marks: an item is not [kiosk, sequence]", code="bad_list")
+    return dict(item)
+
+
 @dataclass(frozen=True, slots=True)
 class Identity:
     """Who somebody is, as far as the approval lets it be seen: masked by the vault, or in full."""

@@ -172,8 +172,10 @@ class World:
     def client(self) -> VaultClient:
         return VaultClient(self.folder / "vault.sock", seconds=20)
 
-    def start(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", "gatehouse", "vault", "run", "--dir", str(self.folder), *arguments]
+    def start(self, *arguments: str, patch: str = "", **environment: str) -> subprocess.Popen[str]:
+        """Start the vault; *patch* is Python that runs in its process first, to hurt it at a chosen step."""
+        program = f"{patch}\nimport sys\nfrom gatehouse.cli import main\nsys.exit(main(sys.argv[1:]))"
+        command = [sys.executable, "-c", program, "vault", "run", "--dir", str(self.folder), *arguments]
         process = subprocess.Popen(
             command,
             cwd=TOP,
@@ -186,6 +188,7 @@ class World:
         for line in process.stdout:
             if line.startswith("vault ready"):
                 return process
+        process.stdout.close()
         raise AssertionError(f"the vault ended with {process.wait()}")
 
 
