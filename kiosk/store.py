@@ -5,6 +5,8 @@ One writer, write-ahead log, `synchronous=FULL`: when `append` returns, the reco
 
 from __future__ import annotations
 
+import fcntl
+import logging
 import os
 import sqlite3
 import threading
@@ -22,6 +24,8 @@ from protocol.exchange import Receipt
 from protocol.journal import Record, genesis, header_of
 from protocol.passage import Facts, Header, Personal, Place, Stamp
 from protocol.sealing import EPOCH_ID_BYTES, EPOCH_KEY_BYTES, EpochSealer, SealPublicKey
+
+log = logging.getLogger("gatehouse.journal")
 
 
 class JournalError(GatehouseError):
@@ -112,26 +116,42 @@ class Journal:
         self._wrapped_is_written = False
         self._epoch_day = ""
         self.on_append: AppendListener | None = None
+        self._counts: dict[str, int] = {}
+        self._counts_day = ""
+        self._only = _take_alone(path)
         try:
             self._db = _open(path)
             MIGRATIONS.apply(sqlite_utils.Database(self._db))
             self._db.execute("INSERT OR IGNORE INTO head VALUES (1, ?1, 0, ?2, 0, ?2)", (kiosk, genesis(kiosk)))
             row = self._db.execute("SELECT kiosk FROM head").fetchone()
         except sqlite3.Error as error:
+            os.close(self._only)
             raise _explain(error, path) from error
         if row[0] != kiosk:
             self._db.close()
+            os.close(self._only)
             raise JournalError(
                 f"{path} is the journal of kiosk {row[0].hex()}, this device is {kiosk.hex()}.",
                 hint="Keep that file (it may hold unsent passages) and give this device a folder of its own.",
                 code="other_kiosk",
             )
+        self._reload()
+
+    def _reload(self) -> None:
+        """Read the head from disk into memory; the journal is ours alone, so the two stay equal after each commit."""
+        sequence, after, held, held_hash = self._db.execute(
+            "SELECT sequence, hash, held, held_hash FROM head"
+        ).fetchone()
+        self._head: tuple[int, bytes] = (sequence, after)
+        self._held: tuple[int, bytes] = (held, held_hash)
+        self._counts_day = ""
 
     def close(self) -> None:
         """Close the file and forget the epoch key."""
         with self._lock:
             self._sealer = None
             self._db.close()
+            os.close(self._only)
 
     def append(
         self,
@@ -155,7 +175,7 @@ class Journal:
             sealer = self._sealer_for(day)
             try:
                 self._db.execute("BEGIN IMMEDIATE")
-                last, previous = self._db.execute("SELECT sequence, hash FROM head").fetchone()
+                last, previous = self._head
                 sequence = last + 1
                 facts, event = (what, None) if isinstance(what, Facts) else (None, what)
                 header = Header(sequence, place, stamp, facts, event, tuple(detail)).to_bytes()
@@ -176,16 +196,28 @@ class Journal:
                 self._db.execute("COMMIT")
             except BaseException as error:
                 self._sealer = None  # whatever was sealed under this key may exist somewhere: never use it again
-                if self._db.in_transaction:
-                    self._db.execute("ROLLBACK")
+                self._undo()
                 if isinstance(error, sqlite3.Error):
                     raise _explain(error, self.path) from error
                 raise
             self._wrapped_is_written = True
+            self._head = (sequence, after)
+            if day == self._counts_day:
+                for name in count:
+                    self._counts[name] = self._counts.get(name, 0) + 1
             stored = Stored(sequence, after, sealed_at - started, time.perf_counter() - sealed_at)
         if self.on_append:
             self.on_append(stored)
         return stored
+
+    def _undo(self) -> None:
+        """After a failure: end the transaction, then believe the disk and not the memory."""
+        try:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            self._reload()
+        except sqlite3.Error:
+            log.error("journal cannot be read after a failure")  # the next append fails too, and says why
 
     def _sealer_for(self, day: str) -> EpochSealer:
         """The sealer of the current epoch; a new day, a restart or a failed commit starts another one."""
@@ -203,9 +235,7 @@ class Journal:
 
     def head(self) -> tuple[int, bytes]:
         """Sequence and hash of the last record ever written (0 and the genesis hash before the first)."""
-        with self._lock:
-            sequence, after = self._db.execute("SELECT sequence, hash FROM head").fetchone()
-        return sequence, after
+        return self._head
 
     def receipt(self) -> Receipt | None:
         """The newest receipt of the server, or None."""
@@ -220,7 +250,7 @@ class Journal:
         records: list[Record] = []
         size = 0
         with self._lock:
-            after, after_hash = self._db.execute("SELECT held, held_hash FROM head").fetchone()
+            after, after_hash = self._held
             rows = self._db.execute(
                 "SELECT sequence, epoch, wrapped, header, sealed FROM record"
                 " WHERE sequence > ? ORDER BY sequence LIMIT ?",
@@ -235,16 +265,14 @@ class Journal:
 
     def unsent_count(self) -> int:
         """How many records no receipt covers yet."""
-        with self._lock:
-            row = self._db.execute("SELECT sequence - held FROM head").fetchone()
-        return int(row[0])
+        return self._head[0] - self._held[0]
 
     def oldest_unsent_ms(self) -> int | None:
         """Wall time (ms) of the oldest record without a receipt, or None when all is sent."""
         with self._lock:
-            row = self._db.execute(
-                "SELECT at_ms FROM record WHERE sequence > (SELECT held FROM head) ORDER BY sequence LIMIT 1"
-            ).fetchone()
+            if self._head[0] == self._held[0]:
+                return None
+            row = self._db.execute("SELECT at_ms FROM record WHERE sequence = ?", (self._held[0] + 1,)).fetchone()
         return int(row[0]) if row else None
 
     def accept_receipt(self, receipt: Receipt, signed: bytes) -> None:
@@ -253,8 +281,7 @@ class Journal:
         A receipt older than the newest one is ignored; see `rewind_to` for a server that lost records.
         """
         with self._lock:
-            held = self._db.execute("SELECT held FROM head").fetchone()[0]
-            if receipt.sequence < held:
+            if receipt.sequence < self._held[0]:
                 return
             ours = self._hash_at(receipt.sequence)
             if receipt.kiosk != self.kiosk or ours != receipt.head:
@@ -274,9 +301,9 @@ class Journal:
                 )
                 self._db.execute("UPDATE head SET held = ?, held_hash = ?", (receipt.sequence, receipt.head))
                 self._db.execute("COMMIT")
+                self._held = (receipt.sequence, receipt.head)
             except sqlite3.Error as error:
-                if self._db.in_transaction:
-                    self._db.execute("ROLLBACK")
+                self._undo()
                 raise _explain(error, self.path) from error
 
     def _hash_at(self, sequence: int) -> bytes | None:
@@ -297,8 +324,7 @@ class Journal:
         """
         with self._lock:
             first = self._db.execute("SELECT min(sequence) FROM record").fetchone()[0]
-            last = self._db.execute("SELECT sequence FROM head").fetchone()[0]
-            if sequence < last and (first is None or first > sequence + 1):
+            if sequence < self._head[0] and (first is None or first > sequence + 1):
                 return False
             at = self._hash_at(sequence)
             if at is None:
@@ -307,6 +333,7 @@ class Journal:
             self._db.execute("DELETE FROM receipt WHERE sequence > ?", (sequence,))
             self._db.execute("UPDATE head SET held = ?, held_hash = ?", (sequence, at))
             self._db.execute("COMMIT")
+            self._held = (sequence, at)
         return True
 
     def note_quarantined(self, quarantined: Sequence[tuple[int, str]]) -> None:
@@ -336,15 +363,17 @@ class Journal:
                 self._db.execute("DELETE FROM receipt WHERE sequence < ?", (through,))
                 self._db.execute("COMMIT")
             except sqlite3.Error as error:
-                if self._db.in_transaction:
-                    self._db.execute("ROLLBACK")
+                self._undo()
                 raise _explain(error, self.path) from error
         return int(gone)
 
     def counts(self, day: str) -> dict[str, int]:
         """Today's counters by name."""
         with self._lock:
-            return dict(self._db.execute("SELECT name, n FROM counter WHERE day = ?", (day,)))
+            if day != self._counts_day:
+                self._counts = dict(self._db.execute("SELECT name, n FROM counter WHERE day = ?", (day,)))
+                self._counts_day = day
+            return dict(self._counts)
 
     def last_stamp_ms(self) -> int | None:
         """Wall time of the newest record still held, so that a clock behind it is noticed; None when there is none."""
@@ -353,8 +382,30 @@ class Journal:
         return row[0] if row else None
 
 
+def _take_alone(path: Path) -> int:
+    """Lock the journal for this process, since two kiosks on one folder would fork the chain; returns a descriptor."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise JournalError(
+            f"{path.parent} cannot be written: {error.strerror}.",
+            hint="Check that the folder exists, belongs to the kiosk's user and is not mounted read-only.",
+            code="read_only",
+        ) from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(lock)
+        raise JournalError(
+            f"{path} is in use by another process.",
+            hint="Is a second kiosk running on this folder? Stop it.",
+            code="busy",
+        ) from error
+    return lock
+
+
 def _open(path: Path) -> sqlite3.Connection:
-    path.parent.mkdir(parents=True, exist_ok=True)
     db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=5.0)
     db.execute("PRAGMA journal_mode=WAL")
     db.execute("PRAGMA synchronous=FULL")

@@ -176,6 +176,12 @@ def test_another_kiosks_journal_is_not_written_to(tmp_path: Path, vault: VaultKe
     assert error.value.code == "other_kiosk"
 
 
+def test_two_processes_cannot_write_one_journal(journal: Journal, device: Device, vault: VaultKey) -> None:
+    with pytest.raises(JournalError) as error:
+        Journal(journal.path, device.id, vault.public)
+    assert error.value.code == "busy" and "second kiosk" in error.value.hint
+
+
 def test_a_file_that_is_no_journal_is_named(tmp_path: Path, device: Device, vault: VaultKey) -> None:
     (tmp_path / "journal.db").write_bytes(b"not a database at all, but long enough to look like one" * 100)
     with pytest.raises(JournalError) as error:
