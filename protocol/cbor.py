@@ -136,7 +136,12 @@ _ENCODERS: Final[Mapping[type, Callable[[cbor2.CBOREncoder, Any], Any]]] = {floa
 
 
 def _in_order(item: object) -> object:
+    kind = type(item)
+    if kind is bytes or kind is str or kind is int or kind is bool:
+        return item
     if isinstance(item, Mapping):
+        if all(type(key) is int and key >= 0 for key in item):  # our own maps: numbers stand in the order of their bytes
+            return {key: _in_order(item[key]) for key in sorted(item)}
         pairs = [(_in_order(key), _in_order(value)) for key, value in item.items()]
         return dict(sorted(pairs, key=lambda pair: _dump(pair[0])))
     if isinstance(item, list | tuple):
