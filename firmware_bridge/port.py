@@ -202,7 +202,7 @@ class Link:
 def _plain(error: BaseException) -> str:
     """The reason without pyserial's habit of repeating the path."""
     number = getattr(error, "errno", None)
-    return os.strerror(number) if isinstance(number, int) and number else type(error).__name__
+    return os.strerror(number) if isinstance(number, int) and number else "the device is gone"
 
 
 class InputLink(Link):
