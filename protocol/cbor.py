@@ -140,7 +140,7 @@ def _in_order(item: object) -> object:
     if kind is bytes or kind is str or kind is int or kind is bool:
         return item
     if isinstance(item, Mapping):
-        if all(type(key) is int and key >= 0 for key in item):  # our own maps: numbers stand in the order of their bytes
+        if all(type(key) is int and key >= 0 for key in item):  # our own maps: numbers sort like their bytes
             return {key: _in_order(item[key]) for key in sorted(item)}
         pairs = [(_in_order(key), _in_order(value)) for key, value in item.items()]
         return dict(sorted(pairs, key=lambda pair: _dump(pair[0])))
