@@ -22,6 +22,10 @@ SUBJECTS = (
     "web",
     "accounts",
     "console",
+    "venues",
+    "codes",
+    "kiosks",
+    "residents",
     "ingest",
     "bundles",
 )

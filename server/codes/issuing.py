@@ -123,6 +123,11 @@ def venue_serials(reading: Session, *, at: datetime, valid_for: timedelta) -> Ve
     return VenueSerials(frozenset(ended), {}, at, at + valid_for)
 
 
+def renewal_line(now: datetime) -> datetime:
+    """Codes that end before this moment are due for renewal (F-07)."""
+    return now + timedelta(days=house().settings.codes.renew_notice_days)
+
+
 def thing(code: VenueCode, door: Entrance) -> Thing:
     """What an audit line says it is about."""
     return Thing("venue_code", f"{code.serial:08x}", door.venue.area.path)

@@ -1,7 +1,7 @@
 """Every text on every page in Chinese, with the English beside it, both from one catalogue.
 
-The message ids are the English sentences; `translations/zh_Hans.po` holds the Chinese. The catalogue is read when the
-application starts, so that there is no compiled file to forget. A message without Chinese shows its English alone.
+The message ids are the English sentences; each subject's `translations/zh_Hans.po` holds the Chinese. They are read
+when the application starts, so that there is no compiled file to forget. A message without Chinese shows its English.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from datetime import datetime
 from functools import cache
 from pathlib import Path
 
+from babel.messages.catalog import Catalog
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 from babel.support import Translations
@@ -19,16 +20,20 @@ from markupsafe import Markup, escape
 
 from server.context import house
 
-CATALOGUE = Path(__file__).parent / "translations" / "zh_Hans.po"
+CATALOGUES = Path(__file__).parents[1]  # server/SUBJECT/translations/zh_Hans.po, each subject its own
 
 
 @cache
 def catalogue() -> Translations:
-    """The Chinese catalogue."""
-    with CATALOGUE.open("rb") as file:
-        read = read_po(file, locale="zh_Hans")
+    """The Chinese texts of every subject; where two give one message, the later subject's text counts."""
+    everything = Catalog(locale="zh_Hans")
+    for path in sorted(CATALOGUES.glob("*/translations/zh_Hans.po")):
+        with path.open("rb") as file:
+            for message in read_po(file, locale="zh_Hans"):
+                if message.id:
+                    everything[message.id] = message
     compiled = io.BytesIO()
-    write_mo(compiled, read)
+    write_mo(compiled, everything)
     compiled.seek(0)
     return Translations(compiled)
 

@@ -7,11 +7,22 @@ from dataclasses import dataclass
 from flask import Flask, current_app, g, request, url_for
 
 from server.accounts.rights import Person
+from server.accounts.roles import Role
 from server.context import house
 from server.web.access import Gate, access_of
 
 # Label and endpoint, in order. Who sees a line follows from what its view declares, so the two cannot disagree.
-ITEMS: tuple[tuple[str, str], ...] = (("Overview", "console.home"),)
+ITEMS: tuple[tuple[str, str], ...] = (
+    ("Overview", "console.home"),
+    ("Venues", "venues.index"),
+    ("Venue codes", "codes.index"),
+    ("Kiosks", "kiosks.index"),
+    ("Audit trail", "console.trail"),
+    ("My health code", "residents.own_code"),
+)
+
+
+RESIDENTS = frozenset({Role.RESIDENT, Role.ASSISTED_PERSON})
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,15 +39,26 @@ def menu() -> list[MenuItem]:
     somebody: Person | None = g.get("person")
     if somebody is None:
         return []
-    here = (request.endpoint or "").split(".")[0]
+    here = request.endpoint or ""
     return [
-        MenuItem(label, url_for(endpoint), endpoint.split(".")[0] == here)
+        MenuItem(label, url_for(endpoint), here == endpoint or _same_subject(here, endpoint))
         for label, endpoint in ITEMS
         if _may_open(somebody, endpoint)
     ]
 
 
+def _same_subject(here: str, endpoint: str) -> bool:
+    """A page deeper in a subject belongs to the subject's list; the console's pages stand for themselves."""
+    subject = endpoint.split(".")[0]
+    return subject != "console" and here.split(".")[0] == subject
+
+
 def _may_open(somebody: Person, endpoint: str) -> bool:
+    roles = {grant.role for grant in somebody.grants}
+    if endpoint == "residents.own_code" and not roles & RESIDENTS:  # others hold the right, and have no code
+        return False
+    if endpoint == "console.home" and roles and roles <= RESIDENTS:
+        return False
     access = access_of(current_app, endpoint)
     if access.gate is Gate.PERMISSION and access.permission is not None:
         return somebody.holds(access.permission, *access.acts)

@@ -67,7 +67,8 @@ def test_upgrading_twice_changes_nothing_and_an_old_database_is_noticed(tmp_path
     upgrade(database.engine)
     check_current(database.engine)
     with database.writing() as writing:
-        writing.execute(text("UPDATE alembic_version SET version_num = '0000_older'"))
+        writing.execute(text("DELETE FROM alembic_version"))
+        writing.execute(text("INSERT INTO alembic_version VALUES ('0000_older')"))
     with pytest.raises(SchemaError, match="0000_older"):
         check_current(database.engine)
     database.engine.dispose()

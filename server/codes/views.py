@@ -1,0 +1,228 @@
+"""Pages of venue codes: issue, print, post, revoke; and the public page behind a scanned poster."""
+
+from __future__ import annotations
+
+from flask import Blueprint, Response, abort, redirect, render_template, request, url_for
+from flask.typing import ResponseReturnValue
+from sqlalchemy import select
+from sqlalchemy.orm import Session, joinedload
+
+from protocol.credentials import venue_code
+from protocol.credentials.policy import DEFAULT_POLICY
+from protocol.credentials.signed import Refused
+from protocol.trust import TrustList
+from server.accounts.rights import Place, person, require
+from server.accounts.roles import Act, Permission
+from server.areas.models import Area
+from server.codes.forms import PostingForm, PrintForm, RevokeForm
+from server.codes.issuing import CodeError, issue, record_posting, record_print, renewal_line, revoke
+from server.codes.models import LIVE_VALUES, STATE_NAMES, CodeState, VenueCode
+from server.context import house
+from server.db import session
+from server.posters.drawing import FORMS, poster_of, render
+from server.venues.models import Entrance, Venue
+from server.venues.views import find_venue
+from server.web.access import needs, open_to_all
+from server.web.language import tell
+from server.web.pages import PAGE_ROWS, after_number, page_of
+
+blueprint = Blueprint("codes", __name__)
+
+
+@blueprint.get("/codes")
+@needs(Permission.CODES, Act.READ)
+def index() -> ResponseReturnValue:
+    """The codes within reach, newest first; `state` filters."""
+    reach = person().reach(Permission.CODES, Act.READ)
+    rows = (
+        select(VenueCode)
+        .join(Venue, Venue.id == VenueCode.venue_id)
+        .join(Area, Area.code == Venue.area_code)
+        .where(reach.condition(Area.path, Venue.id))
+        .options(joinedload(VenueCode.door).joinedload(Entrance.venue))
+    )
+    wanted = request.args.get("state", "")
+    if wanted == "renewal":
+        rows = rows.where(VenueCode.state.in_(LIVE_VALUES), VenueCode.expires_at < renewal_line(house().now()))
+    elif wanted in {state.value for state in CodeState}:
+        rows = rows.where(VenueCode.state == wanted)
+    else:
+        wanted = ""
+    after = after_number()
+    if after is not None:
+        rows = rows.where(VenueCode.serial < after)
+    found = session().scalars(rows.order_by(VenueCode.serial.desc()).limit(PAGE_ROWS + 1)).all()
+    page = page_of(found, lambda code: str(code.serial))
+    return render_template(
+        "codes/index.html", page=page, wanted=wanted, states=STATE_NAMES, now=house().now(), word=_word
+    )
+
+
+@blueprint.post("/venues/<venue_id:venue_id>/entrances/<int:number>/codes")
+@needs(Permission.CODES, Act.APPROVE)
+def issue_code(venue_id: bytes, number: int) -> ResponseReturnValue:
+    """Issue the next code of an entrance."""
+    venue = find_venue(session(), venue_id, Permission.CODES, Act.APPROVE)
+    door = session().get(Entrance, (venue.id, number))
+    if door is None:
+        abort(404)
+    try:
+        code = issue(session(), door, by=person().id)
+    except CodeError as error:
+        tell(error.message, "error")
+        return redirect(url_for("venues.show", venue_id=venue.id), 303)
+    session().commit()
+    tell("The code was issued. Print its poster and hang it at the entrance.")
+    return redirect(url_for("codes.show", serial=code.serial), 303)
+
+
+@blueprint.get("/codes/<int:serial>")
+@needs(Permission.CODE_PRINT, Act.READ, Act.PERFORM)
+def show(serial: int) -> ResponseReturnValue:
+    """One code: where, which version, its state and history, and what can be done next."""
+    code = _find(session(), serial, Permission.CODE_PRINT, Act.READ, Act.PERFORM)
+    return _page(code, RevokeForm(formdata=None))
+
+
+@blueprint.get("/codes/<int:serial>/poster.<any(pdf, png, svg):form>")
+@needs(Permission.CODE_PRINT, Act.READ)
+def poster(serial: int, form: str) -> ResponseReturnValue:
+    """The poster as a file. Looking at it is not printing it: see `print_code`."""
+    code = _find(session(), serial, Permission.CODE_PRINT, Act.READ)
+    if not code.holds(house().now()):
+        abort(410)
+    answer = Response(render(poster_of(code), form), mimetype=FORMS[form])
+    answer.headers["Content-Disposition"] = f'attachment; filename="poster-{code.serial:08x}.{form}"'
+    return answer
+
+
+@blueprint.post("/codes/<int:serial>/prints")
+@needs(Permission.CODE_PRINT, Act.PERFORM)
+def print_code(serial: int) -> ResponseReturnValue:
+    """Note a printing, then lead to the file."""
+    code = _find(session(), serial, Permission.CODE_PRINT, Act.PERFORM)
+    form = PrintForm()
+    if not form.validate_on_submit():
+        abort(400)
+    try:
+        record_print(session(), code, form.form.data, by=person().id)
+    except CodeError as error:
+        tell(error.message, "error")
+        return redirect(url_for("codes.show", serial=serial), 303)
+    session().commit()
+    return redirect(url_for("codes.poster", serial=serial, form=form.form.data), 303)
+
+
+@blueprint.post("/codes/<int:serial>/posting")
+@needs(Permission.CODE_PRINT, Act.PERFORM)
+def post_code(serial: int) -> ResponseReturnValue:
+    """Note that the poster hangs."""
+    code = _find(session(), serial, Permission.CODE_PRINT, Act.PERFORM)
+    form = PostingForm()
+    if not form.validate_on_submit():
+        abort(400)
+    try:
+        record_posting(session(), code, (form.note.data or "").strip())
+    except CodeError as error:
+        tell(error.message, "error")
+        return redirect(url_for("codes.show", serial=serial), 303)
+    session().commit()
+    if code.kind is CodeState.POSTED:
+        tell("Noted. The code comes into use when the venue has a responsible person.", "warning")
+    else:
+        tell("Noted. The code is in use; take older posters of this entrance down.")
+    return redirect(url_for("codes.show", serial=serial), 303)
+
+
+@blueprint.post("/codes/<int:serial>/revocation")
+@needs(Permission.CODES, Act.APPROVE)
+def revoke_code(serial: int) -> ResponseReturnValue:
+    """Revoke a code, with a reason, after the venue's name was typed."""
+    code = _find(session(), serial, Permission.CODES, Act.APPROVE)
+    form = RevokeForm()
+    valid = form.validate_on_submit()
+    if valid and form.venue_name.data.strip() != code.door.venue.name_zh:
+        form.venue_name.errors = ["This is not the venue's name."]
+        valid = False
+    if not valid:
+        return _page(code, form), 422
+    try:
+        revoke(session(), code, form.reason.data.strip())
+    except CodeError as error:
+        tell(error.message, "error")
+        return redirect(url_for("codes.show", serial=serial), 303)
+    session().commit()
+    tell("The code was revoked. Kiosks learn it with their next bundle; take the poster down.")
+    return redirect(url_for("codes.show", serial=serial), 303)
+
+
+@blueprint.get("/v/<token>")
+@open_to_all
+def scanned(token: str) -> ResponseReturnValue:
+    """What a phone shows after scanning a poster. The token's signature is checked first, then what became of it."""
+    code = _verified(token)
+    if code is None:
+        page, status = render_template("codes/not_ours.html"), 404
+    elif not code.holds(house().now()):
+        page, status = render_template("codes/ended.html", code=code), 410
+    else:
+        page, status = render_template("codes/scanned.html", code=code, word=_word(code)), 200
+    return page, status, {"Referrer-Policy": "no-referrer"}
+
+
+def _verified(token: str) -> VenueCode | None:
+    """The code that *token* is, or None when we did not sign it (or signed it and never stored it)."""
+    now = house().now()
+    trust = TrustList(keys=tuple(house().keys.issuer_trust_entries(now)), issued_at=now)
+    try:
+        checked = venue_code.check_token(token, trust, at=now, status=None, policy=DEFAULT_POLICY)
+    except Refused:
+        return None
+    if checked.credential is None or checked.credential.serial is None:
+        return None
+    code = session().scalar(
+        select(VenueCode)
+        .where(VenueCode.serial == checked.credential.serial)
+        .options(joinedload(VenueCode.door).joinedload(Entrance.venue))
+    )
+    return code if code is not None and code.venue_id == checked.credential.venue_id else None
+
+
+def _find(reading: Session, serial: int, permission: Permission, *acts: Act) -> VenueCode:
+    """The code, if the signed-in person may do one of *acts* at its venue; else 404."""
+    code = reading.scalar(
+        select(VenueCode)
+        .where(VenueCode.serial == serial)
+        .options(joinedload(VenueCode.door).joinedload(Entrance.venue).joinedload(Venue.area))
+    )
+    if code is None:
+        abort(404)
+    require(permission, *acts, place=Place(code.door.venue.area.path, code.venue_id))
+    return code
+
+
+def _page(code: VenueCode, revoke_form: RevokeForm) -> str:
+    place = Place(code.door.venue.area.path, code.venue_id)
+    others = session().scalars(
+        select(VenueCode)
+        .where(VenueCode.venue_id == code.venue_id, VenueCode.entrance == code.entrance)
+        .order_by(VenueCode.version.desc())
+    )
+    return render_template(
+        "codes/show.html",
+        code=code,
+        others=list(others),
+        states=STATE_NAMES,
+        word=_word,
+        now=house().now(),
+        print_form=PrintForm(formdata=None),
+        posting_form=PostingForm(formdata=None),
+        revoke_form=revoke_form,
+        may_print=person().may_at(place, Permission.CODE_PRINT, Act.PERFORM),
+        may_look=person().may_at(place, Permission.CODE_PRINT, Act.READ),
+        may_revoke=person().may_at(place, Permission.CODES, Act.APPROVE),
+    )
+
+
+def _word(code: VenueCode) -> str:
+    return venue_code.check_word(code.venue_id, code.serial)

@@ -1,0 +1,95 @@
+"""How a kiosk is doing, in one word: the same rule for one row in Python and for counting thousands in SQL."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import Enum
+
+from sqlalchemy import ColumnElement, and_, or_
+
+from config.server import FleetSettings
+from server.kiosks.models import MAY_EXCHANGE, Kiosk, KioskState
+
+
+class Condition(Enum):
+    """What the console says of a kiosk; the first that fits, in this order."""
+
+    RETIRED = "retired"
+    LOST = "lost"
+    SUSPENDED = "suspended"
+    WAITING = "waiting"  # enrolled, and never heard of since
+    UNREACHABLE = "unreachable"
+    STUCK = "stuck"  # in touch, and still holds a record that it should have sent
+    ALIVE = "alive"
+
+
+CONDITION_NAMES: dict[Condition, str] = {
+    Condition.RETIRED: "Retired",
+    Condition.LOST: "Lost",
+    Condition.SUSPENDED: "Suspended",
+    Condition.WAITING: "Waiting for first contact",
+    Condition.UNREACHABLE: "Unreachable",
+    Condition.STUCK: "Stuck: does not get its records through",
+    Condition.ALIVE: "Alive",
+}
+# How the state is shown: sign and colour, see the `state` macro.
+CONDITION_KINDS: dict[Condition, str] = {
+    Condition.RETIRED: "off",
+    Condition.LOST: "off",
+    Condition.SUSPENDED: "wait",
+    Condition.WAITING: "wait",
+    Condition.UNREACHABLE: "bad",
+    Condition.STUCK: "bad",
+    Condition.ALIVE: "good",
+}
+IN_SERVICE = tuple(state.value for state in MAY_EXCHANGE)
+TROUBLE = (Condition.UNREACHABLE, Condition.STUCK)
+
+
+def condition_of(kiosk: Kiosk, now: datetime, settings: FleetSettings) -> Condition:
+    """How *kiosk* is doing at *now*."""
+    state = KioskState(kiosk.state)
+    if state in {KioskState.RETIRED, KioskState.LOST, KioskState.SUSPENDED}:
+        return Condition(state.value)
+    if kiosk.last_seen_at is None:
+        return Condition.WAITING
+    if kiosk.last_seen_at < now - timedelta(seconds=settings.unreachable_after_s):
+        return Condition.UNREACHABLE
+    if kiosk.oldest_unsent_at is not None and kiosk.oldest_unsent_at < now - timedelta(seconds=settings.unsent_alarm_s):
+        return Condition.STUCK
+    return Condition.ALIVE
+
+
+def is_in(condition: Condition, now: datetime, settings: FleetSettings) -> ColumnElement[bool]:
+    """The SQL condition that picks the kiosks for which `condition_of` says *condition*."""
+    if condition in {Condition.RETIRED, Condition.LOST, Condition.SUSPENDED}:
+        return and_(Kiosk.state == condition.value)
+    serving = Kiosk.state.in_(IN_SERVICE)
+    if condition is Condition.WAITING:
+        return and_(serving, Kiosk.last_seen_at.is_(None))
+    seen_since = now - timedelta(seconds=settings.unreachable_after_s)
+    if condition is Condition.UNREACHABLE:
+        return and_(serving, Kiosk.last_seen_at < seen_since)
+    unsent_since = now - timedelta(seconds=settings.unsent_alarm_s)
+    if condition is Condition.STUCK:
+        return and_(serving, Kiosk.last_seen_at >= seen_since, Kiosk.oldest_unsent_at < unsent_since)
+    fine = or_(Kiosk.oldest_unsent_at.is_(None), Kiosk.oldest_unsent_at >= unsent_since)
+    return and_(serving, Kiosk.last_seen_at >= seen_since, fine)
+
+
+@dataclass(frozen=True, slots=True)
+class FleetRow:
+    """One kiosk as the tables show it."""
+
+    kiosk: Kiosk
+    condition: str  # in words
+    kind: str  # good, wait, bad, off
+    clock_is_off: bool
+
+
+def fleet_row(kiosk: Kiosk, now: datetime, settings: FleetSettings) -> FleetRow:
+    """*kiosk* with its condition in words."""
+    condition = condition_of(kiosk, now, settings)
+    is_off = kiosk.clock_offset_ms is not None and abs(kiosk.clock_offset_ms) >= settings.clock_alarm_ms
+    return FleetRow(kiosk, CONDITION_NAMES[condition], CONDITION_KINDS[condition], is_off)
