@@ -99,7 +99,8 @@ def from_dcc_trust_list(content: Mapping[str, object]) -> Found:
 
 def from_certificate(data: bytes) -> list[TrustedKey]:
     """The entries of one certificate file: DER, PEM (one or several), or base64 of either. Raises TrustError."""
-    data = data.strip()
+    if not data.startswith(b"\x30"):  # DER may well end in a byte that looks like white space
+        data = data.strip()
     if data.startswith(b"-----BEGIN"):
         try:
             return [_from_x509(certificate) for certificate in x509.load_pem_x509_certificates(data)]

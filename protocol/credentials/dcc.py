@@ -92,7 +92,7 @@ def _types(certificate: Mapping[str, object]) -> frozenset[str]:
 def content_reasons(certificate: Mapping[str, object], *, at: datetime) -> list[Reason]:
     """What is wrong with the content, by the rules of the DCC schema 1.3 (eHealth Network, JSON schema guidelines).
 
-    A group that is null counts as absent. The birth date may be partial or empty, but may not lie after *at*.
+    What is null counts as absent. The birth date may be partial or empty, but may not lie after *at*.
     """
     groups = [certificate[name] for name in TYPES if certificate.get(name) is not None]
     reasons = []
@@ -107,13 +107,14 @@ def content_reasons(certificate: Mapping[str, object], *, at: datetime) -> list[
     ):
         reasons.append(Reason.CONTENT_WRONG)
     born = certificate.get("dob")
-    if isinstance(born, str) and born > at.date().isoformat()[: len(born)]:
+    if isinstance(born, str) and _matches(born, _BIRTH_DATE) and born[:10] > at.date().isoformat()[: len(born)]:
         reasons.append(Reason.BORN_IN_THE_FUTURE)
     return reasons
 
 
 _VERSION: Final = re.compile(r"\d+\.\d+\.\d+", re.ASCII)
-_BIRTH_DATE: Final = re.compile(r"((19|20)\d\d(-\d\d){0,2})?", re.ASCII)
+# Some issuers write midnight behind the day; the day counts
+_BIRTH_DATE: Final = re.compile(r"((19|20)\d\d(-\d\d){0,2}(?:(?<=-\d\d-\d\d)T[\d:.]+Z?)?)?", re.ASCII)
 _ICAO_NAME: Final = re.compile(r"[A-Z<]*")
 _COUNTRY: Final = re.compile(r".*[A-Z]{1,10}.*")
 _DATE: Final = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
@@ -172,6 +173,7 @@ _OPTIONAL: Final[dict[str, dict[str, _Test]]] = {
 
 
 def _is_name(value: object) -> bool:
+    value = _without_nulls(value)
     if not isinstance(value, dict) or not ("fnt" in value or "gnt" in value):
         return False
     return all(_short_text(value[part]) for part in ("fn", "gn") if part in value) and all(
@@ -179,11 +181,17 @@ def _is_name(value: object) -> bool:
     )
 
 
+def _without_nulls(value: object) -> object:
+    """Null means absent, in groups and in fields."""
+    return {name: field for name, field in value.items() if field is not None} if isinstance(value, dict) else value
+
+
 def _is_group(name: str, group: object) -> bool:
     return isinstance(group, list) and len(group) >= 1 and all(_is_entry(name, entry) for entry in group)
 
 
 def _is_entry(name: str, entry: object) -> bool:
+    entry = _without_nulls(entry)
     return (
         isinstance(entry, dict)
         and all(field in entry and test(entry[field]) for field, test in _REQUIRED[name].items())

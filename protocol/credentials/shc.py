@@ -26,6 +26,7 @@ MAX_CARDS_IN_FILE: Final = 8
 CARD_TYPE: Final = "https://smarthealth.cards#health-card"
 
 _PART: Final = re.compile(r"(?:([1-9]\d?)/([1-9]\d?)/)?(\d+)", re.ASCII)
+# A JWS header begins with a brace, which is "ey" in base64url
 _JWS: Final = re.compile(r"[A-Za-z0-9_=-]+\.[A-Za-z0-9_=-]*\.[A-Za-z0-9_=-]*")
 _RID: Final = re.compile(r"[A-Za-z0-9_-]{1,24}")
 
@@ -35,7 +36,7 @@ def matches(text: str) -> bool:
     if text.startswith(PREFIX):
         return True
     stripped = text.strip()
-    return (stripped.startswith("eyJ") and _JWS.fullmatch(stripped) is not None) or (
+    return (stripped.startswith("ey") and _JWS.fullmatch(stripped) is not None) or (
         stripped.startswith("{") and f'"{FILE_MEMBER}"' in stripped
     )
 
