@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from firmware_bridge.device import DeviceState
 from firmware_bridge.reading import Reading
 from kiosk import texts
-from kiosk.camera import CameraState
+from kiosk.camera import CameraState, CameraStatus
 from kiosk.day_word import day_word
 from kiosk.lane import Lane
 from kiosk.screen_state import Banner, Face, PartStatus, ScreenState, Text, VerdictView, View
@@ -17,6 +17,7 @@ from protocol.bundle import PlaceNames
 from protocol.words import Outcome
 
 LEVELS = ("ok", "warn", "bad")
+NOTHING = Text("", "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,22 @@ class Link:
 
     state: str  # "online", "degraded", "offline"
     trouble: Text | None = None  # the last problem in words, while there is one
+
+
+def setup_state(revision: int, camera: CameraStatus, note: Text | None) -> ScreenState:
+    """The screen of a device that is no kiosk yet: how to enrol it, and what became of the last try."""
+    return ScreenState(
+        revision=revision,
+        view=View.SETUP,
+        venue=texts.PAGE["title"],
+        entrance=NOTHING,
+        day_word=NOTHING,
+        banner=Banner("warn", texts.MODES["not_enrolled"], NOTHING, 0, None),
+        parts=(_camera_part(camera),),
+        counts=(),
+        occupancy=None,
+        note=note,
+    )
 
 
 def face_of(outcome: Outcome, *, cannot_tell: bool) -> Face:
@@ -103,7 +120,7 @@ def _verdict(station: Showing, lane: Lane, now_s: float) -> VerdictView:
 
 def _note(station: Noting) -> Text:
     words = texts.words_for(station.code)
-    note = words.reason if words else Text("", "")
+    note = words.reason if words else NOTHING
     if station.minutes_ago is not None:
         ago = Text("刚刚", "just now") if station.minutes_ago == 0 else _age(station.minutes_ago * 60)
         return Text(f"{note.zh}（{ago.zh}）", f"{note.en} ({ago.en})")
@@ -140,15 +157,12 @@ def _banner(lane: Lane, link: Link) -> Banner:
     return Banner(LEVELS[level], texts.MODES[mode], rules_text, lane.journal.unsent_count(), oldest)
 
 
+def _camera_part(camera: CameraStatus) -> PartStatus:
+    return PartStatus("camera", camera.state is CameraState.LIVE, Text(camera.words_zh, camera.words_en))
+
+
 def _parts(lane: Lane, link: Link) -> tuple[PartStatus, ...]:
-    camera = lane.camera.status
-    parts = [
-        PartStatus(
-            "camera",
-            camera.state is CameraState.LIVE,
-            Text(camera.words_zh, camera.words_en),
-        )
-    ]
+    parts = [_camera_part(lane.camera.status)]
     if lane.thermometer is None:
         parts.append(PartStatus("thermometer", False, Text("未接，手工测温", "none: measure by hand")))
     else:

@@ -1,0 +1,198 @@
+"""One entrance as a process: wires camera, thermometer, gate, journal, sync and screen around the lane."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+import time
+from datetime import UTC, datetime
+from types import FrameType
+from urllib.parse import urlsplit
+
+import cv2
+
+from config.kiosk import KioskSettings
+from firmware_bridge.build import make_gate, make_thermometer
+from kiosk.board import Board, Link, setup_state
+from kiosk.bundle_store import BundleStore
+from kiosk.camera import Camera, CameraState
+from kiosk.clock import KioskClock
+from kiosk.decoder import Decoder
+from kiosk.enrol import EnrolError, Identity, enrol_by_text, load_identity
+from kiosk.lane import Lane, RulesInForce
+from kiosk.screen import Screen
+from kiosk.screen_state import Text
+from kiosk.store import Journal
+from kiosk.syncer import Health, Syncer
+from protocol.bundle import PlaceNames
+from protocol.policy import EntryPolicy
+from protocol.trust import TrustList
+from protocol.words import Direction
+
+log = logging.getLogger("gatehouse.kiosk")
+
+_NO_TRUST = TrustList((), issued_at=datetime(2020, 1, 1, tzinfo=UTC))
+PREVIEW_WIDTH = 640
+FRAME_WAIT_S = 0.1
+ENROL_PAUSE_S = 5.0  # after a code that did not enrol: let the person read why
+
+
+def run_kiosk(settings: KioskSettings) -> int:
+    """Run the entrance of these settings until SIGTERM or Ctrl-C; returns the exit code.
+
+    Raises GatehouseError for what stands in the way at start (a port in use, a read-only disk, a damaged identity).
+    """
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    stop = threading.Event()
+
+    def end(signum: int, frame: FrameType | None) -> None:
+        stop.set()
+
+    signal.signal(signal.SIGTERM, end)
+    signal.signal(signal.SIGINT, end)
+    Entrance(settings).run(stop)
+    return 0
+
+
+class Entrance:
+    """The parts of one entrance; `run` enrols when needed and then serves until it is told to stop."""
+
+    def __init__(self, settings: KioskSettings) -> None:
+        self.settings = settings
+        self.camera = Camera(settings.camera)
+        self.screen = Screen(settings.screen, frame_source=self._preview)
+        self.lane: Lane | None = None
+
+    def run(self, stop: threading.Event) -> None:
+        """Serve until *stop* is set; everything that was started is stopped again, in the opposite order."""
+        identity = load_identity(self.settings.data_dir)  # before anything starts: a damaged one ends here
+        with self.screen, self.camera:
+            log.info("kiosk start screen=%s", self.screen.address)
+            if identity is None:
+                identity = self._enrol(stop)
+            if identity is not None:
+                self._serve(identity, stop)
+        log.info("kiosk stop")
+
+    # -- enrolment ---------------------------------------------------------------------------------------------------
+
+    def _enrol(self, stop: threading.Event) -> Identity | None:
+        """Wait for the server's enrolment code in front of the camera; None when told to stop before."""
+        decoder, number, note = Decoder(), 0, None
+        tried: set[str] = set()
+        revision = 0
+        while not stop.is_set():
+            revision += 1
+            self.screen.publish(setup_state(revision, self.camera.status, note))
+            frame = self.camera.newest(number, FRAME_WAIT_S)
+            if frame is None:
+                continue
+            number = frame.number
+            codes = [c.text for c in decoder.read(frame.image) if c.text.startswith("GHE1:") and c.text not in tried]
+            for text in codes[:1]:
+                self.screen.publish(setup_state(revision, self.camera.status, Text("正在登记…", "Enrolling …")))
+                try:
+                    enrolment = enrol_by_text(self.settings, text)
+                except EnrolError as error:
+                    log.warning("enrol refused code=%s", error.code)
+                    note = Text(f"登记未成功（{error.code}）", f"{error.message} {error.hint}")
+                    if error.code in ("unknown_code", "code_used", "code_expired", "code_cancelled", "bad_code"):
+                        tried.add(text)  # this code will not work later either
+                    else:
+                        stop.wait(ENROL_PAUSE_S)
+                else:
+                    log.info("enrolled kiosk=%s", enrolment.kiosk.hex())
+                    return load_identity(self.settings.data_dir)
+        return None
+
+    # -- service -----------------------------------------------------------------------------------------------------
+
+    def _serve(self, identity: Identity, stop: threading.Event) -> None:
+        settings, enrolment = self.settings, identity.enrolment
+        bundles = BundleStore(settings.data_dir / "bundle", enrolment)
+        journal = Journal(settings.journal_path, enrolment.kiosk, identity.vault.seal[0].load())
+        clock = KioskClock(journal.last_stamp_ms())
+        thermometer, gate = make_thermometer(settings.thermometer), make_gate(settings.gate)
+        devices = [device for device in (thermometer, gate) if device is not None]
+        for device in devices:
+            device.know(devices)
+            device.start()
+        syncer = Syncer(
+            identity, journal, bundles, clock, settings.sync, health=self._health, on_bundle=lambda bundle: None
+        )
+        journal.on_append = lambda stored: syncer.wake()
+        board = Board(PlaceNames(enrolment.venue, enrolment.entrance, "", "", "", ""))
+
+        def publish(lane: Lane) -> None:
+            held = bundles.held
+            if held is not None:
+                board.names = held.place
+            status = syncer.status()
+            self.screen.publish(board.state(lane, Link(status.state.value, status.text), time.monotonic()))
+
+        self.lane = Lane(
+            place=enrolment.place,
+            direction=Direction(settings.direction),
+            journal=journal,
+            clock=clock,
+            camera=self.camera,
+            rules=BundleRules(bundles, enrolment.server_url),
+            thermometer=thermometer,
+            gate=gate,
+            open_ms=settings.gate.open_ms,
+            publish=publish,
+            is_online=lambda: syncer.is_online,
+        )
+        syncer.start()
+        try:
+            self.lane.run(stop)
+        finally:
+            syncer.stop()
+            for device in reversed(devices):
+                device.stop()
+            journal.close()
+
+    def _health(self) -> Health:
+        """One word a part, and open faults, for the server's fleet page."""
+        lane = self.lane
+        if lane is None:
+            return Health()
+        parts = [("camera", self.camera.state.value), ("screen", "shown" if self.screen.pages else "no_page")]
+        for name, device in (("thermometer", lane.thermometer), ("gate", lane.gate)):
+            parts.append((name, device.status.state.value if device else "none"))
+        parts.append(("clock", "sure" if lane.clock.is_sure else "unsure"))
+        faults = tuple(f for f in lane.degraded() if f != "no_network")
+        return Health(tuple(parts), faults)
+
+    def _preview(self) -> bytes | None:
+        """The newest camera picture, small, with an outline round what was read."""
+        frame = self.camera.newest()
+        if frame is None or self.camera.state is not CameraState.LIVE:
+            return None
+        image = frame.image if frame.image.ndim == 3 else cv2.cvtColor(frame.image, cv2.COLOR_GRAY2BGR)
+        scale = PREVIEW_WIDTH / image.shape[1]
+        small = cv2.resize(image, (PREVIEW_WIDTH, round(image.shape[0] * scale)), interpolation=cv2.INTER_AREA)
+        for code in list(self.lane.last_codes) if self.lane else []:
+            corners = [(round(x * scale), round(y * scale)) for x, y in code.corners]
+            for a, b in zip(corners, corners[1:] + corners[:1], strict=True):
+                cv2.line(small, a, b, (80, 220, 80), 3)
+        done, data = cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, 70])
+        return data.tobytes() if done else None
+
+
+class BundleRules:
+    """The rules of the last good bundle, with their age; before the first bundle nobody is judged."""
+
+    def __init__(self, bundles: BundleStore, server_url: str) -> None:
+        self._bundles = bundles
+        self._hosts = frozenset({urlsplit(server_url).netloc.lower()})
+
+    def in_force(self) -> RulesInForce:
+        """Taken from one bundle at a time."""
+        held = self._bundles.held
+        if held is None:
+            return RulesInForce(EntryPolicy(), _NO_TRUST, None, version=0, age_s=0)
+        return RulesInForce(
+            held.policy, held.trust, held.status, held.version, self._bundles.age_s(), venue_hosts=self._hosts
+        )
