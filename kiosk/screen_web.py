@@ -114,6 +114,9 @@ def create_screen_app(
                 number, newest = news
                 volume = settings.volume_at(datetime.now().astimezone().time())
                 event = event_of(app, newest, number, build, volume)
+                clip = event["sound"]["clip"]
+                if clip is not None and voice.clip(clip) is None:
+                    event["sound"]["clip"] = None  # the tone alone
                 yield b"event: state\ndata: " + json.dumps(event, ensure_ascii=False).encode() + b"\n\n"
 
         return Response(stream(), mimetype="text/event-stream", headers={"X-Accel-Buffering": "no"})
