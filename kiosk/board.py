@@ -99,7 +99,9 @@ class Board:
 def _verdict(station: Showing, lane: Lane, now_s: float) -> VerdictView:
     verdict = station.verdict
     face = face_of(verdict.outcome, cannot_tell=verdict.cannot_tell)
-    code = verdict.reasons[0] if verdict.reasons else ("signed_out" if lane.direction.value == "out" else "admitted")
+    # an admission's reasons are notes for the record (stale rules, an old list): nothing a visitor must act on
+    admitted = "signed_out" if lane.direction.value == "out" else "admitted"
+    code = admitted if face is Face.PASS or not verdict.reasons else verdict.reasons[0]
     words = texts.words_for(code)
     reading = next((r for r in reversed(station.results) if isinstance(r, Reading)), None)
     credential = station.person.checked.credential
