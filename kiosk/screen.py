@@ -15,10 +15,10 @@ from config.errors import GatehouseError
 from config.screen import ScreenSettings
 from kiosk.screen_feed import Feed, Shown
 from kiosk.screen_preview import FrameSource, Preview
-from kiosk.screen_state import ScreenState
+from kiosk.screen_state import ScreenState, Text
 from kiosk.screen_view import sound_of, starting_state
 from kiosk.screen_web import OnAction, create_screen_app
-from kiosk.voice import Voice
+from kiosk.voice import Voice, VoiceReport, speaker_finding
 
 log = logging.getLogger("kiosk.screen")
 
@@ -61,6 +61,8 @@ class Screen:
         self._server: waitress.server.BaseWSGIServer | None = None
         self._thread: threading.Thread | None = None
         self._heard = ""
+        self._prepared: VoiceReport | None = None
+        self._preparing: threading.Thread | None = None
 
     def start(self) -> None:
         """Bind the port and serve. Raises ScreenError with code "port_in_use" when another program has it."""
@@ -78,6 +80,8 @@ class Screen:
         self._app.config["SCREEN_PORT"] = self._server.effective_port
         self._thread = threading.Thread(target=self._server.run, name="screen", daemon=True)
         self._thread.start()
+        self._preparing = threading.Thread(target=self._prepare_voice, name="voice-prepare", daemon=True)
+        self._preparing.start()
         log.info("screen start address=%s", self.address)
 
     def stop(self) -> None:
@@ -93,7 +97,12 @@ class Screen:
         server.trigger.pull_trigger(lambda: wasyncore.close_all(server._map, ignore_all=True))
         thread.join(timeout=5)
         self._voice.stop()
+        if self._preparing is not None:
+            self._preparing.join()
         log.info("screen stop")
+
+    def _prepare_voice(self) -> None:
+        self._prepared = self._voice.prepare()
 
     def __enter__(self) -> Screen:
         self.start()
@@ -124,6 +133,14 @@ class Screen:
     def pages(self) -> int:
         """How many pages listen now; 0 for a while means that the display or its browser is gone."""
         return self._feed.subscribers
+
+    def sound_finding(self) -> Text | None:
+        """What the device doctor should say about sound; None while all is well or not known yet."""
+        if self._settings.sound == "none":
+            return None
+        if self._settings.sound == "speaker" and (silent := speaker_finding()) is not None:
+            return silent
+        return self._prepared.finding if self._prepared else None
 
     def shown(self) -> tuple[Shown, ...]:
         """The last states that a page has painted, with the delay from `publish` to the glass (for the bench)."""

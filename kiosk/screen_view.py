@@ -33,7 +33,7 @@ def sound_of(state: ScreenState) -> Sound:
     if state.view is View.VERDICT and verdict is not None:
         tone = "exit" if verdict.face is Face.PASS and verdict.direction == "out" else TONES[verdict.face]
         key = f"verdict {verdict.reference} {verdict.code} {verdict.face.value}"
-        return Sound(key, tone, texts.voice_clip(verdict.code, verdict.face))
+        return Sound(key, tone, texts.voice_clip(verdict.code, verdict.face, verdict.direction))
     if state.view is View.MEASURING:
         return Sound("measuring", "tick", "measuring")
     if state.view is View.NOTE:

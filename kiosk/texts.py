@@ -252,6 +252,38 @@ ADMISSION: Final[dict[str, ReasonWords]] = {
         Text("已离岗", "Off duty"),
         Text("离岗成功。", "Signed out."),
     ),
+    "badge_wrong": ReasonWords(
+        Text("工作证无效", "This badge is not valid"),
+        Text("请联系管理员", "Please ask the administrator"),
+        Text("工作证已停用、过期或不属于本场所", "The badge was stopped, has expired or belongs elsewhere"),
+        Text("工作证无效。", "This badge is not valid."),
+    ),
+    "already_enrolled": ReasonWords(
+        Text("本机已经登记过", "This kiosk is enrolled already"),
+        Text("无需再次登记", "No need to enrol again"),
+        Text(
+            "如需改属其他入口，请先在管理后台停用本机", "To move it to another entrance, first revoke it in the console"
+        ),
+        Text("本机已经登记过。", "This kiosk is enrolled already."),
+    ),
+    "no_colour": ReasonWords(
+        Text("凭证有效，但没有健康状态", "Valid, but it says nothing of your status"),
+        _WAIT,
+        Text("没有颜色信息：核对身份后人工登记", "No colour known: check the identity, register by hand"),
+        Text("请稍候，由工作人员核验。", "One moment, please. A member of staff will check."),
+    ),
+    "no_credential": ReasonWords(
+        Text("没有健康码，由工作人员登记", "No health code: registered by the staff"),
+        _WAIT,
+        Text("人工登记：核对证件与本地规定后决定", "Typed entry: decide by the document and local rules"),
+        Text("请稍候，由工作人员核验。", "One moment, please. A member of staff will check."),
+    ),
+    "staff_refused": ReasonWords(
+        Text("工作人员未予放行", "The staff did not admit you"),
+        Text("请与工作人员联系", "Please talk to the staff"),
+        Text("已由工作人员决定，记录中有经办人", "Decided by a member of staff; the record names them"),
+        Text("请与工作人员联系。", "Please talk to the staff."),
+    ),
     "enrol_needed": ReasonWords(
         Text("本机尚未登记", "This kiosk is not enrolled"),
         _ASK_STAFF,
@@ -297,16 +329,6 @@ def headline(face: Face, direction: str) -> Text:
     return HEADLINE_OUT if face is Face.PASS and direction == "out" else HEADLINES[face]
 
 
-def spoken(code: str, face: Face | None) -> Text | None:
-    """The sentence the voice says for *code*; the face's own sentence when the code has none."""
-    if code in SPOKEN_PROMPTS:
-        return SPOKEN_PROMPTS[code]
-    found = ADMISSION.get(code)
-    if found is not None:
-        return found.spoken
-    return None if face is None else SPOKEN_BY_FACE[face]
-
-
 def voice_phrases() -> dict[str, Text]:
     """Every phrase of the voice by the name of its clip."""
     phrases = {code: words.spoken for code, words in ADMISSION.items()}
@@ -315,8 +337,10 @@ def voice_phrases() -> dict[str, Text]:
     return phrases
 
 
-def voice_clip(code: str, face: Face | None) -> str | None:
-    """The name of the clip that says *code*: its own, else the face's."""
+def voice_clip(code: str, face: Face | None, direction: str = "in") -> str | None:
+    """The name of the clip that says *code*: its own, else the face's. A pass never says anything but a pass."""
+    if face is Face.PASS:
+        return "signed_out" if direction == "out" else "admitted"
     if code in ADMISSION or code in SPOKEN_PROMPTS:
         return code
     return None if face is None else f"face_{face.value}"

@@ -64,6 +64,7 @@ class Voice:
         self._lock = threading.Lock()
         self._playing: subprocess.Popen[bytes] | None = None
         self._turn = 0
+        self._stopped = threading.Event()
 
     def prepare(self) -> VoiceReport:
         """Make the clips and tones that are not there yet. Takes seconds the first time; call it off the start path."""
@@ -84,6 +85,8 @@ class Voice:
         recorded = made = missing = 0
         engine = shutil.which("espeak-ng") if self._settings.voice and finding is None else None
         for code, phrase in self._phrases.items():
+            if self._stopped.is_set():
+                break
             if self._recorded(code) is not None:
                 recorded += 1
             elif self._made(code).exists() or (engine is not None and self._make(engine, code, phrase)):
@@ -178,7 +181,8 @@ class Voice:
                     self._playing.kill()
 
     def stop(self) -> None:
-        """Fall silent."""
+        """Fall silent, and leave off making clips."""
+        self._stopped.set()
         with self._lock:
             self._turn += 1
             if self._playing is not None:

@@ -7,6 +7,7 @@ import re
 import pytest
 
 from kiosk import texts
+from kiosk.admission import Why
 from kiosk.screen_state import Face, Text
 from protocol.credentials.reasons import Reason
 
@@ -14,10 +15,10 @@ ADMISSION_CODES = """not_green red_code grey_code code_expired code_not_yet_vali
 code_unknown_issuer code_changed code_revoked code_too_old fever measure_again not_measurable no_thermometer
 thermometer_warming_up rules_stale status_stale no_rules journal_unavailable shown_before replaced_by_next
 provider_unavailable clock_unsure accepted_foreign_only poster_ok poster_wrong poster_revoked same_again badge_in
-badge_out enrol_needed""".split()
+badge_out enrol_needed badge_wrong already_enrolled""".split()
 
 
-@pytest.mark.parametrize("code", ADMISSION_CODES)
+@pytest.mark.parametrize("code", [*ADMISSION_CODES, *(why.value for why in Why)])
 def test_every_admission_reason_has_words_of_its_own(code: str) -> None:
     assert code in texts.ADMISSION
 
@@ -38,6 +39,11 @@ def test_a_code_that_nobody_knows_has_no_invented_words() -> None:
 def test_the_voice_says_no_numbers() -> None:
     for name, phrase in texts.voice_phrases().items():
         assert not re.search(r"[0-9{}%#]", phrase.zh + phrase.en), name
+
+
+def test_a_pass_is_never_spoken_as_anything_else() -> None:
+    assert texts.voice_clip("rules_stale", Face.PASS) == "admitted"
+    assert texts.voice_clip("rules_stale", Face.PASS, "out") == "signed_out"
 
 
 @pytest.mark.parametrize("face", Face)
