@@ -1,0 +1,237 @@
+"""The device doctor: looks at everything an entrance stands on and says in plain words what is wrong and what to do."""
+
+from __future__ import annotations
+
+import ctypes.util
+import os
+import shutil
+import socket
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from config.errors import GatehouseError
+from config.kiosk import KioskSettings
+from firmware_bridge.build import make_gate, make_thermometer
+from firmware_bridge.device import DeviceState, SerialDevice
+from kiosk.camera import Camera, CameraState
+from kiosk.clock import BUILT_AFTER_MS, KioskClock
+from kiosk.decoder import available
+from kiosk.enrol import load_identity
+from kiosk.screen_state import Text
+from kiosk.store import JournalError, verify_journal
+
+LEAST_FREE_MB = 200  # a month of passages without network and the system's own logs
+CAMERA_WAIT_S = 8.0
+DEVICE_WAIT_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at. `ok` False means that somebody has to do what `do` says."""
+
+    part: str
+    ok: bool
+    what: Text
+    why: Text = Text("", "")
+    do: Text = Text("", "")
+
+
+def examine(settings: KioskSettings) -> Iterator[Finding]:
+    """Look at one part after the other; never raises for what it finds. Opens camera and serial ports for a moment."""
+    looks: tuple[Callable[[KioskSettings], Finding], ...] = (
+        _disk,
+        _clock,
+        _decoders,
+        _voice,
+        _identity,
+        _journal,
+        _server,
+        _camera,
+        _thermometer,
+        _gate,
+    )
+    for look in looks:
+        try:
+            yield look(settings)
+        except GatehouseError as error:
+            yield Finding(
+                look.__name__.strip("_"),
+                False,
+                Text(f"无法检查：{error.message}", error.message),
+                do=Text(error.hint, error.hint),
+            )
+
+
+def _disk(settings: KioskSettings) -> Finding:
+    folder = settings.data_dir
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    free_mb = shutil.disk_usage(folder).free // 2**20
+    if not os.access(folder, os.W_OK):
+        return Finding(
+            "disk",
+            False,
+            Text(f"存储卡只读：{folder}", f"{folder} cannot be written"),
+            Text("记录无法保存，入口会暂停放行", "passages cannot be kept, so nobody can be admitted"),
+            Text("检查存储卡是否写保护或损坏", "check whether the memory card is locked or failing"),
+        )
+    if free_mb < LEAST_FREE_MB:
+        return Finding(
+            "disk",
+            False,
+            Text(f"存储卡只剩 {free_mb} MB", f"{free_mb} MB free on the memory card"),
+            Text("写满后无法记录", "when it is full nothing can be recorded"),
+            Text("清理空间或换更大的存储卡", "free space, or fit a larger card"),
+        )
+    return Finding("disk", True, Text(f"可用 {free_mb} MB", f"{free_mb} MB free"))
+
+
+def _clock(settings: KioskSettings) -> Finding:
+    last = None
+    if time.time_ns() // 1_000_000 < BUILT_AFTER_MS or not KioskClock(last).is_sure:
+        now = time.strftime("%Y-%m-%d %H:%M")
+        return Finding(
+            "clock",
+            False,
+            Text(f"时钟显示 {now}，不可信", f"the clock says {now}, which cannot be"),
+            Text("几分钟有效的健康码无法判断", "codes that live for minutes cannot be judged"),
+            Text("接上网络校时，或装一块时钟电池模块", "connect the network to set it, or fit a real-time clock"),
+        )
+    return Finding("clock", True, Text("时钟可信", "the clock is believable"))
+
+
+def _decoders(settings: KioskSettings) -> Finding:
+    found = available()
+    if not found:
+        return Finding(
+            "decoder",
+            False,
+            Text("没有可用的识码引擎", "no engine that reads codes is installed"),
+            Text("摄像头看得见码，但读不出来", "the camera sees codes and nothing reads them"),
+            Text("重新安装 gatehouse[kiosk]，并安装 libzbar0", "install gatehouse[kiosk] again, and libzbar0"),
+        )
+    if ctypes.util.find_library("zbar") is None:
+        return Finding("decoder", True, Text("缺备用引擎 libzbar0", f"{', '.join(found)}; libzbar0 is missing"))
+    return Finding("decoder", True, Text("识码引擎正常", f"engines: {', '.join(found)}"))
+
+
+def _voice(settings: KioskSettings) -> Finding:
+    if settings.screen.voice and shutil.which("espeak-ng") is None and settings.screen.voice_recorded is None:
+        return Finding(
+            "voice",
+            False,
+            Text("没有语音引擎", "no speech engine"),
+            Text("只有提示音，听不到口令", "people hear tones and no words"),
+            Text("安装 espeak-ng，或放入录音", "install espeak-ng, or give a folder of recorded clips"),
+        )
+    return Finding("voice", True, Text("语音正常", "voice is available"))
+
+
+def _identity(settings: KioskSettings) -> Finding:
+    identity = load_identity(settings.data_dir)
+    if identity is None:
+        return Finding(
+            "enrolment",
+            False,
+            Text("本机尚未登记", "this kiosk is not enrolled"),
+            Text("没有规则，无法判断任何人", "without rules nobody can be judged"),
+            Text("在后台打开“登记终端”，把二维码给本机看", "open Enrol a kiosk in the console and show its code here"),
+        )
+    kiosk = identity.enrolment.kiosk.hex()
+    return Finding("enrolment", True, Text(f"终端编号 {kiosk}", f"kiosk {kiosk}"))
+
+
+def _journal(settings: KioskSettings) -> Finding:
+    if not settings.journal_path.exists():
+        return Finding("journal", True, Text("还没有记录", "no records yet"))
+    try:
+        report = verify_journal(settings.journal_path)
+    except JournalError as error:
+        return Finding("journal", False, Text("记录无法读取", error.message), do=Text("联系技术支持", error.hint))
+    if not report.is_whole:
+        return Finding(
+            "journal",
+            False,
+            Text(f"记录有 {len(report.findings)} 处疑点", report.findings[0]),
+            Text("有人改动或丢失了记录", "records were changed or lost"),
+            Text("保留存储卡原样，联系检查员", "keep the card as it is and call an inspector"),
+        )
+    return Finding(
+        "journal",
+        True,
+        Text(
+            f"记录完整，{report.last - report.receipted} 条待上传",
+            f"the chain is whole; {report.last - report.receipted} unsent",
+        ),
+    )
+
+
+def _server(settings: KioskSettings) -> Finding:
+    identity = load_identity(settings.data_dir)
+    if identity is None:
+        return Finding("server", True, Text("登记后检查", "looked at once the kiosk is enrolled"))
+    url = urlsplit(identity.enrolment.server_url)
+    host, port = url.hostname or "", url.port or (443 if url.scheme == "https" else 80)
+    try:
+        socket.create_connection((host, port), timeout=5).close()
+    except OSError as error:
+        return Finding(
+            "server",
+            False,
+            Text(f"连不上服务器 {host}:{port}", f"{host}:{port} cannot be reached ({error})"),
+            Text("可以离线运行，记录会存着等网络", "the entrance works offline and keeps its records until it is back"),
+            Text("检查网线或无线网", "check the cable or the Wi-Fi"),
+        )
+    return Finding("server", True, Text("服务器可达", f"{host}:{port} answers"))
+
+
+def _camera(settings: KioskSettings) -> Finding:
+    if settings.camera.source == "none":
+        return Finding("camera", True, Text("未设置摄像头", "no camera is set up"))
+    with Camera(settings.camera) as camera:
+        frame = camera.newest(0, CAMERA_WAIT_S)
+        status = camera.status
+    if frame is None or status.state is not CameraState.LIVE:
+        return Finding(
+            "camera",
+            False,
+            Text(
+                f"摄像头无画面（{settings.camera.source}）",
+                f"no picture from {settings.camera.source} ({status.reason})",
+            ),
+            Text("只能用扫码枪或人工登记", "only a scan head or typing works"),
+            Text("检查插头；是否被其他程序占用", "check the plug, and whether another program uses it"),
+        )
+    height, width = frame.image.shape[:2]
+    return Finding("camera", True, Text(f"画面 {width}x{height}", f"live at {width}x{height}"))
+
+
+def _thermometer(settings: KioskSettings) -> Finding:
+    device = make_thermometer(settings.thermometer)
+    if device is None:
+        return Finding("thermometer", True, Text("未设置，手工测温", "none is set up: staff measure by hand"))
+    return _serial("thermometer", device, Text("只能手工测温并录入", "staff must measure by hand and type the value"))
+
+
+def _gate(settings: KioskSettings) -> Finding:
+    device = make_gate(settings.gate)
+    if device is None:
+        return Finding("gate", True, Text("未设置", "none is set up"))
+    return _serial("gate", device, Text("闸门需人工开", "staff must open the gate by hand"))
+
+
+def _serial(part: str, device: SerialDevice, why: Text) -> Finding:
+    with device:
+        device.wait_for(lambda s: s.state not in (DeviceState.CONNECTING, DeviceState.STOPPED), DEVICE_WAIT_S)
+        status = device.status
+    if status.state in (DeviceState.READY, DeviceState.WARMING_UP):
+        return Finding(part, True, Text(status.zh, status.en))
+    return Finding(
+        part,
+        False,
+        Text(f"{status.zh}（{device.port}）", f"{status.en} ({device.port})"),
+        why,
+        Text("检查插头、供电和串口设置", "check the plug, the supply and the port's name in the settings"),
+    )
