@@ -12,6 +12,7 @@ from protocol.credentials.model import Checked, Credential, believed
 from protocol.credentials.packed import unpack
 from protocol.credentials.policy import CheckPolicy
 from protocol.credentials.reasons import Reason
+from protocol.credentials.rules import rule_reasons
 from protocol.credentials.signed import (
     CLAIM_EXP,
     CLAIM_IAT,
@@ -40,7 +41,7 @@ def check(text: str, trust: TrustList, *, at: datetime, policy: CheckPolicy) -> 
     """Verify one certificate. Raises Refused when nothing in it may be believed.
 
     (1) length, (2) base45, (3) zlib, (4) COSE, (5) key and signature, (6) claims, (7) content by the schema,
-    (8) may this key sign this type, (9) time, (10) value sets where the policy has them.
+    (8) may this key sign this type, (9) time, (10) value sets and (11) business rules where the policy has them.
     """
     if len(text) > MAX_TEXT_CHARS:  # (1)
         raise Refused(Reason.TOO_LONG)
@@ -73,6 +74,8 @@ def check(text: str, trust: TrustList, *, at: datetime, policy: CheckPolicy) -> 
     reasons += _time_reasons(credential, key, at=at, policy=policy)  # (9)
     if policy.value_sets is not None and not _values_known(certificate, policy.value_sets):  # (10)
         reasons.append(Reason.VALUE_UNKNOWN)
+    if policy.rules is not None and not any(reason.refuses for reason in reasons):  # (11)
+        reasons += rule_reasons(policy.rules, credential, at=at)
     return believed(credential, *reasons)
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal
 
+from protocol.credentials.rules import RuleSet
 from protocol.words import CredentialKind
 
 
@@ -21,6 +22,7 @@ class CheckPolicy:
     when_status_too_old: Literal["mark", "hold"] = "hold"  # mark: people keep moving; hold: check by hand
     accepted: frozenset[CredentialKind] | None = None  # None: every kind we can verify
     venue_hosts: frozenset[str] = frozenset()  # hosts a venue code may lead to; empty: any
+    rules: RuleSet | None = None  # business rules of this place
     value_sets: Mapping[str, frozenset[str]] | None = None  # EU DCC: set id -> values; None: not looked at
 
 
