@@ -29,6 +29,7 @@ ACTION_NAMES: dict[str, str] = {
     "kiosk.retired": "Kiosk retired",
     "kiosk.lost": "Kiosk reported lost",
     "keys.made": "Key made",
+    "keys.retired": "Key retired",
     "resident.created": "Resident added",
     "resident.status_set": "Health status set",
 }

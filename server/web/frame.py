@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from urllib.parse import urlsplit
 
 from flask import Flask, Response, abort, current_app, g, jsonify, redirect, render_template, request, url_for
@@ -113,6 +114,7 @@ def _gate() -> ResponseReturnValue | None:
     (1) the address exists, (2) its body limit, (3) machines prove themselves in their view, (4) who is it,
     (5) the form comes from our own page, (6) the right, (7) a password that must be changed comes first.
     """
+    g.started = time.monotonic()
     if request.endpoint is None or request.routing_exception is not None:  # (1) Flask answers 404, 405 or a redirect
         return None
     access = access_of(current_app, request.endpoint)
@@ -158,6 +160,15 @@ def _headers(response: Response) -> Response:
         headers["Strict-Transport-Security"] = "max-age=31536000"
     if request.endpoint != "static":
         headers.setdefault("Cache-Control", "no-store")
+        took_ms = (time.monotonic() - g.started) * 1000 if "started" in g else 0
+        # the route, never the path: a path can hold the token of a poster
+        log.info(
+            "request method=%s route=%s status=%s took_ms=%.0f",
+            request.method,
+            request.endpoint or "-",
+            response.status_code,
+            took_ms,
+        )
     return response
 
 

@@ -1,0 +1,243 @@
+"""Look after a server: first set-up, accounts, areas, keys, the audit trail.
+
+    gatehouse admin init --config FILE                 make what is missing of secrets, keys and tables
+    gatehouse admin upgrade --config FILE              bring the database to this version
+    gatehouse admin create-user NAME --role ROLE ...   make an account; prints its first password
+    gatehouse admin set-password NAME                  set a new first password; ends that account's sessions
+    gatehouse admin import-areas FILE.csv              read the area tree (code,parent,level,name_zh,name_en)
+    gatehouse admin keys list | rotate USE | retire KID
+    gatehouse admin audit                              check the whole audit trail; exit code 1 when it was changed
+    gatehouse admin seed-demo                          fill an empty database with a made-up district
+
+Exit codes: 0 done, 1 the audit trail was changed, 2 wrong arguments, settings or surroundings.
+"""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+import json
+import sys
+from datetime import timedelta
+from pathlib import Path
+
+from flask import Flask
+
+from config.errors import GatehouseError
+from config.server import ServerSettings, load_server_settings
+from server import create_app
+from server.accounts.making import create_user, first_password, set_password
+from server.accounts.roles import Role
+from server.areas.importing import import_areas
+from server.audit import Thing, audit, first_break, head
+from server.context import House, utc_now
+from server.db import Database
+from server.demo import RESIDENTS, STAFF, VENUE_ID, seed
+from server.keystore import OVERLAP, IssuerUse
+from server.migrations import upgrade
+from server.setup import initialise
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of every subcommand."""
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+
+    def add(name: str, line: str) -> argparse.ArgumentParser:
+        sub = actions.add_parser(name, help=line, description=line)
+        sub.add_argument("--config", type=Path, required=True, metavar="FILE", help="the server's settings")
+        return sub
+
+    add("init", "make what is missing of data folder, secrets, keys and tables")
+    add("upgrade", "bring the database to this version; make a backup first")
+    user = add("create-user", "make an account with one role")
+    user.add_argument("name", help="what the person signs in with, lower case")
+    user.add_argument("--display-name", help="what others see; default the name")
+    user.add_argument("--role", required=True, choices=[role.value for role in Role], metavar="ROLE")
+    user.add_argument("--area", metavar="CODE", help="the area the role is for, with everything below it")
+    user.add_argument("--venue", metavar="HEX", help="the venue the role is for")
+    _password_arguments(user)
+    reset = add("set-password", "set a new first password and end every session of the account")
+    reset.add_argument("name")
+    _password_arguments(reset)
+    areas = add("import-areas", "read the area tree from a CSV file; all of it or nothing")
+    areas.add_argument("file", type=Path)
+    areas.add_argument("--dry-run", action="store_true", help="check the file and say what would be done")
+    keys = add("keys", "list issuer keys, make a new one, or retire one")
+    keys.add_argument("task", choices=["list", "rotate", "retire"])
+    keys.add_argument("which", nargs="?", help="rotate: health_code, venue_code or status_list; retire: a key's number")
+    keys.add_argument("--now", action="store_true", help="rotate: sign with the new key at once (a key was stolen)")
+    add("audit", "check the whole audit trail")
+    demo = add("seed-demo", "fill an empty database with a made-up district")
+    demo.add_argument("--json", action="store_true", help="print the accounts as JSON")
+    demo.add_argument("--anywhere", action="store_true", help="also when the server is not on localhost")
+    _password_arguments(demo)
+
+
+def _password_arguments(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_mutually_exclusive_group()
+    group.add_argument(
+        "--password-file", type=Path, metavar="FILE", help="take the password from FILE ('-': standard input)"
+    )
+    group.add_argument("--ask", action="store_true", help="ask for the password; default: make one and print it")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run one subcommand."""
+    settings = load_server_settings(args.config)
+    if args.action == "init":
+        made = initialise(settings, now=utc_now())
+        print("\n".join(f"made {path}" for path in made) or "everything is there already")
+        print("Next: gatehouse admin create-user, then gatehouse server.")
+        return 0
+    if args.action == "upgrade":
+        database = Database(settings.database)
+        upgrade(database.engine)
+        database.engine.dispose()
+        print("the database is at this version")
+        return 0
+    app = create_app(settings)
+    house: House = app.extensions["gatehouse"]
+    try:
+        with app.app_context():
+            return _ACTIONS[args.action](args, settings, house, app)
+    finally:
+        house.database.engine.dispose()
+
+
+def _create_user(args: argparse.Namespace, _settings: ServerSettings, house: House, _app: Flask) -> int:
+    password, is_made = _password(args)
+    with house.database.writing() as writing:
+        create_user(
+            writing,
+            name=args.name,
+            display_name=args.display_name or args.name,
+            role=Role(args.role),
+            password=password,
+            at=house.now(),
+            area_code=args.area,
+            venue_id=_hex(args.venue, "--venue") if args.venue else None,
+        )
+    print(f"made {args.name}" + (f", first password: {password}" if is_made else ""))
+    return 0
+
+
+def _set_password(args: argparse.Namespace, _settings: ServerSettings, house: House, _app: Flask) -> int:
+    password, is_made = _password(args)
+    with house.database.writing() as writing:
+        set_password(writing, args.name, password, at=house.now())
+    print(f"set anew for {args.name}" + (f", first password: {password}" if is_made else ""))
+    return 0
+
+
+class _DryRun(Exception):
+    """Ends the transaction of a dry run without keeping it."""
+
+
+def _import_areas(args: argparse.Namespace, _settings: ServerSettings, house: House, _app: Flask) -> int:
+    try:
+        with house.database.writing() as writing:
+            done = import_areas(writing, args.file, at=house.now())
+            if args.dry_run:
+                raise _DryRun
+    except _DryRun:
+        print("dry run, nothing was changed:", end=" ")
+    print(f"{done.added} added, {done.renamed} renamed, {done.unchanged} unchanged")
+    return 0
+
+
+def _keys(args: argparse.Namespace, _settings: ServerSettings, house: House, _app: Flask) -> int:
+    keys, now = house.keys, house.now()
+    if args.task == "list":
+        for key in keys.issuer_keys():
+            ends = f"retired {key.retired_at:%Y-%m-%d}" if key.retired_at else f"until {key.not_after:%Y-%m-%d}"
+            signs = "signs" if key.signs_at(now) else "-"
+            print(f"{key.kid.hex()}  {key.use.value:12}  from {key.not_before:%Y-%m-%d}  {ends}  {signs}")
+        return 0
+    if not args.which:
+        raise GatehouseError(f"keys {args.task} needs to know which.", hint="See: gatehouse admin keys --help")
+    if args.task == "retire":
+        kid = _hex(args.which, "the key's number")
+        keys.retire_issuer_key(kid, at=now)
+        with house.database.writing() as writing:
+            audit(writing, "keys.retired", Thing("issuer_key", kid.hex()))
+        print(f"{kid.hex()} signs nothing new; what it has signed stays trusted until it runs out")
+        return 0
+    try:
+        use = IssuerUse(args.which)
+    except ValueError:
+        uses = ", ".join(use.value for use in IssuerUse)
+        raise GatehouseError(f"{args.which!r} is not a use.", hint=f"Uses: {uses}.") from None
+    begins = now if args.now else now + OVERLAP
+    made = keys.add_issuer_key(use, not_before=begins)
+    with house.database.writing() as writing:
+        audit(writing, "keys.made", Thing("issuer_key", made.kid.hex()), f"{use.value} from {begins:%Y-%m-%d}")
+    waits = (
+        "at once; kiosks that are off line refuse its codes until their next bundle"
+        if args.now
+        else (f"from {begins:%Y-%m-%d} on; until then kiosks learn it with their bundles")
+    )
+    print(f"made {made.kid.hex()}: it signs {use.value} {waits}")
+    return 0
+
+
+def _audit(_args: argparse.Namespace, _settings: ServerSettings, house: House, _app: Flask) -> int:
+    with house.database.reading() as reading:
+        broken_at, (last, digest) = first_break(reading), head(reading)
+    if broken_at is not None:
+        print(f"the trail was changed: line {broken_at} does not fit (of {last})", file=sys.stderr)
+        return 1
+    print(f"{last} lines, all fit; newest {digest.hex()}")
+    return 0
+
+
+def _seed_demo(args: argparse.Namespace, settings: ServerSettings, house: House, _app: Flask) -> int:
+    if settings.is_https and not args.anywhere:
+        raise GatehouseError(
+            "This server is not on localhost.", hint="Demo accounts share one password. If you mean it: --anywhere"
+        )
+    password, _ = _password(args)
+    now = house.now()
+    with house.database.writing() as writing:
+        seed(writing, password=password, at=now - timedelta(seconds=1))
+    accounts = [{"name": name, "role": role.value} for name, _, role, _ in STAFF]
+    accounts += [{"name": person.name, "role": Role.RESIDENT.value} for person in RESIDENTS]
+    if args.json:
+        print(json.dumps({"password": password, "venue": VENUE_ID.hex(), "entrances": [1, 2], "accounts": accounts}))
+        return 0
+    print(f"password of every account: {password}")
+    for account in accounts:
+        print(f"  {account['name']:14} {account['role']}")
+    return 0
+
+
+_ACTIONS = {
+    "create-user": _create_user,
+    "set-password": _set_password,
+    "import-areas": _import_areas,
+    "keys": _keys,
+    "audit": _audit,
+    "seed-demo": _seed_demo,
+}
+
+
+def _password(args: argparse.Namespace) -> tuple[str, bool]:
+    """The password to set, and whether it was made here and must be printed."""
+    if args.ask:
+        return getpass.getpass("Password: "), False
+    if args.password_file is None:
+        return first_password(), True
+    if str(args.password_file) == "-":
+        return sys.stdin.readline().rstrip("\r\n"), False
+    try:
+        return args.password_file.read_text(encoding="utf-8").strip(), False
+    except OSError as error:
+        raise GatehouseError(
+            f"{args.password_file} cannot be read: {error.strerror}.", hint="Check --password-file."
+        ) from error
+
+
+def _hex(text: str, what: str) -> bytes:
+    try:
+        return bytes.fromhex(text)
+    except ValueError:
+        raise GatehouseError(f"{what} is {text!r}.", hint="Expected hex digits.") from None
