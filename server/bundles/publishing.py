@@ -1,4 +1,8 @@
-"""Publishes parts whose bytes changed; each change takes the next number of one count, so versions only go up."""
+"""Publishes parts whose bytes changed; each change takes the next number of one count, so versions only go up.
+
+The count never falls behind the minutes since 1970: a server that was restored from a backup does not give out numbers
+again that kiosks have already seen.
+"""
 
 from __future__ import annotations
 
@@ -43,6 +47,7 @@ def publish(writing: Session, made: Iterable[MadePart], now: datetime) -> int:
     """Store the parts whose bytes differ from what is published, under the next version; returns how many."""
     lock_chain(writing, "bundle_part")
     version: int = (writing.scalar(select(func.max(BundlePart.version))) or 0) + 1
+    version = max(version, int(now.timestamp()) // 60)
     changed = 0
     for part in made:
         if len(part.data) > MAX_PART_BYTES:
