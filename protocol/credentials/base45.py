@@ -22,8 +22,8 @@ class Base45Error(ProtocolError):
 def decode(text: str) -> bytes:
     """Decode base45 text. Raises Base45Error for a foreign character, an impossible length or a group that overflows.
 
-    Nothing is skipped or trimmed: one decoding has one text. Works on whole columns of digits at once, since a Python
-    loop over characters costs as much as the signature check that follows.
+    Nothing is skipped or trimmed: one decoding has one text. All groups are worked out at once in one long integer,
+    because a Python loop over the characters costs half as much as the signature check that follows.
     """
     try:
         values = text.encode("ascii").translate(_VALUES)
@@ -34,18 +34,27 @@ def decode(text: str) -> bytes:
     groups, rest = divmod(len(values), 3)
     if rest == 1:
         raise Base45Error("Base45 text cannot have this length.")
-    whole = values[: groups * 3]
-    numbers = [a + 45 * b + 2025 * c for a, b, c in zip(whole[0::3], whole[1::3], whole[2::3], strict=True)]
-    try:
-        data = struct.pack(f">{groups}H", *numbers)
-    except struct.error as error:
-        raise Base45Error("A group of three characters stands for more than two bytes.") from error
-    if not rest:
-        return data
-    last = values[-2] + 45 * values[-1]
-    if last > 255:
-        raise Base45Error("The last two characters stand for more than one byte.")
-    return data + bytes((last,))
+    whole = groups * 3
+    numbers = _lanes(values[0:whole:3]) + 45 * _lanes(values[1:whole:3]) + 2025 * _lanes(values[2:whole:3])
+    lanes = numbers.to_bytes(whole, "big")
+    if lanes[0::3].count(0) != groups:
+        raise Base45Error("A group of three characters stands for more than two bytes.")
+    data = bytearray(2 * groups)
+    data[0::2] = lanes[1::3]
+    data[1::2] = lanes[2::3]
+    if rest:
+        last = values[-2] + 45 * values[-1]
+        if last > 255:
+            raise Base45Error("The last two characters stand for more than one byte.")
+        data.append(last)
+    return bytes(data)
+
+
+def _lanes(digits: bytes) -> int:
+    """One long integer with a lane of 24 bits for each digit; the largest group, 91,124, does not leave its lane."""
+    spread = bytearray(3 * len(digits))
+    spread[2::3] = digits
+    return int.from_bytes(spread, "big")
 
 
 def encode(data: bytes) -> str:

@@ -176,17 +176,16 @@ _OPTIONAL: Final[dict[str, dict[str, _Test]]] = {
 
 
 def _is_name(value: object) -> bool:
-    value = _without_nulls(value)
-    if not isinstance(value, dict) or not ("fnt" in value or "gnt" in value):
+    """At least one name in ICAO spelling; null means absent, here and in the entries."""
+    if not isinstance(value, dict):
         return False
-    return all(_short_text(value[part]) for part in ("fn", "gn") if part in value) and all(
-        _short_text(value[part]) and _matches(value[part], _ICAO_NAME) for part in ("fnt", "gnt") if part in value
+    spelled = [part for part in (value.get("fnt"), value.get("gnt")) if part is not None]
+    written = [part for part in (value.get("fn"), value.get("gn")) if part is not None]
+    return (
+        bool(spelled)
+        and all(_short_text(part) and _matches(part, _ICAO_NAME) for part in spelled)
+        and all(_short_text(part) for part in written)
     )
-
-
-def _without_nulls(value: object) -> object:
-    """Null means absent, in groups and in fields."""
-    return {name: field for name, field in value.items() if field is not None} if isinstance(value, dict) else value
 
 
 def _is_group(name: str, group: object) -> bool:
@@ -194,12 +193,16 @@ def _is_group(name: str, group: object) -> bool:
 
 
 def _is_entry(name: str, entry: object) -> bool:
-    entry = _without_nulls(entry)
-    return (
-        isinstance(entry, dict)
-        and all(field in entry and test(entry[field]) for field, test in _REQUIRED[name].items())
-        and all(test(entry[field]) for field, test in _OPTIONAL[name].items() if field in entry)
-    )
+    if not isinstance(entry, dict):
+        return False
+    for field, test in _REQUIRED[name].items():
+        if not test(entry.get(field)):  # no test takes null, so an absent field fails too
+            return False
+    for field, test in _OPTIONAL[name].items():
+        value = entry.get(field)
+        if value is not None and not test(value):
+            return False
+    return True
 
 
 # Which field of which group is held against which value set (the sets' own ids)
