@@ -125,9 +125,12 @@ def live(folder: Path, packed_keys: bytes, people: int, kill_at: str) -> None:
 
     kiosk.store.EpochSealer.seal = noted_seal  # type: ignore[method-assign]
 
+    drawn: set[int] = set()  # the same verdict is drawn again each second while it stands
+
     def publish(lane: Lane) -> None:
         state = lane.station.state
-        if isinstance(state, Showing) and state.sequence:
+        if isinstance(state, Showing) and state.sequence and state.sequence not in drawn:
+            drawn.add(state.sequence)
             steps.step("before publish")
             steps.write("shown", state.sequence, state.verdict.outcome.value)
             steps.step("after publish")

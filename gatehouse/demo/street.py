@@ -110,10 +110,10 @@ class Street:
 
     def __enter__(self) -> Street:
         with ExitStack() as stack:
-            stack.enter_context(self.processes)
             stack.enter_context(self.camera)
             stack.enter_context(self.thermometer)
             stack.enter_context(self.gate)
+            stack.enter_context(self.processes)  # ends first: no device is pulled from under a running kiosk
             self._set_up()
             self._open = stack.pop_all()
         return self
