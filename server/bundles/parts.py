@@ -17,12 +17,12 @@ from protocol.policy import EntryPolicy
 from protocol.staff import StaffList, StaffMember, StaffRole
 from protocol.status_list import VenueSerials, from_signed
 from protocol.trust import TrustList, merge
-from protocol.vault_keys import VaultKeys, claimed_fingerprint
 from server.bundles.models import BundlePart, KioskStaff
 from server.codes.issuing import venue_serials
 from server.context import House
 from server.keystore import ALG, IssuerUse
 from server.kiosks.models import MAY_EXCHANGE, Kiosk
+from server.vault_keys import read_vault_keys
 from server.venues.models import Entrance, Venue
 
 EVERYBODY = ""
@@ -66,19 +66,8 @@ def global_parts(house: House, reading: Session, now: datetime) -> Iterator[Made
 
 
 def vault_keys(house: House) -> bytes:
-    """The vault's signed public keys, from the file that the vault exported; raises PartError when there are none."""
-    path = house.settings.vault_public_path
-    try:
-        data = path.read_bytes()
-        VaultKeys.from_signed(data, claimed_fingerprint(data))
-    except OSError as error:
-        raise PartError(
-            f"The vault's public keys cannot be read from {path}: {error.strerror}.",
-            hint="Make them with: gatehouse vault init; then copy or point vault.public_file at the exported file.",
-        ) from error
-    except ProtocolError as error:
-        raise PartError(f"{path} does not hold a vault's public keys: {error}.", hint="Export them again.") from error
-    return data
+    """The vault's signed public keys, from the file that the vault exported. Raises VaultKeysError."""
+    return read_vault_keys(house.settings.vault_public_path, house.settings.vault.fingerprint).signed
 
 
 def trust_list(house: House, now: datetime) -> TrustList:

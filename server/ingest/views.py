@@ -14,7 +14,7 @@ from protocol.enrolment import ENROL_PATH, EnrolRequest
 from protocol.errors import ProtocolError
 from protocol.exchange import CONTENT_TYPE, EXCHANGE_PATH, MAX_UPLOAD_BYTES, Answer, Receipt, Upload
 from server.bundles.manifests import bundle_version
-from server.bundles.parts import PartError, vault_keys
+from server.bundles.parts import vault_keys
 from server.bundles.publishing import publish_for_kiosk
 from server.context import house
 from server.db import session
@@ -24,6 +24,7 @@ from server.ingest.exchange import take
 from server.ingest.prepared import Prepared, prepare
 from server.ingest.refusals import CBOR_TYPE, Refused, refused_bytes
 from server.ingest.throttle import Throttle
+from server.vault_keys import VaultKeysError
 from server.web.access import machines
 
 log = logging.getLogger("gatehouse.ingest")
@@ -91,7 +92,7 @@ def enrol_kiosk() -> ResponseReturnValue:
         raise refused_bytes(error) from error
     try:
         keys = vault_keys(house())
-    except PartError as error:
+    except VaultKeysError as error:
         log.error("enrolment refused: %s", error.message)
         raise Refused(503, "no_vault_keys", "This server has no vault keys yet. Tell its administrator.") from error
     try:

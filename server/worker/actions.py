@@ -1,0 +1,100 @@
+"""What the worker does and how often; each action is one call that may fail without troubling the others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+
+from sqlalchemy import delete
+
+from server.bundles.calls import KEEP_NONCES
+from server.bundles.models import CallNonce
+from server.bundles.parts import vault_keys
+from server.bundles.publishing import publish_all
+from server.context import House
+from server.kiosks.models import EnrolmentCode
+from server.queries.deciding import close_expired
+from server.queries.trail import follow_log, signing_key
+from server.vault.client import VaultClient
+from server.vault.indexing import index_new
+
+KEEP_UNUSED_CODES = timedelta(days=7)  # enrolment codes nobody used; the audit trail keeps that they were made
+ARCHIVE_QUERIES_AFTER = timedelta(days=30)
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What one run did, in words for the table of runs; `again` asks to be called again at once."""
+
+    words: str
+    again: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """One thing to do, and the time from one run's start to the next."""
+
+    name: str
+    every: timedelta
+    run: Callable[[House], Done]
+
+
+def publish_bundles(house: House) -> Done:
+    """Publish parts of bundles that changed (codes revoked, names, staff, keys)."""
+    return Done(f"parts={publish_all(house, house.now())}")
+
+
+def index_passages(house: House) -> Done:
+    """Have the vault index what came."""
+    with house.database.reading() as reading:
+        run = index_new(reading, VaultClient(house.settings.vault_socket_path))
+    return Done(f"records={run.records} problems={run.problems}", again=not run.is_done)
+
+
+def follow_vault_log(house: House) -> Done:
+    """Copy the vault's access log, verified line by line, so that cutting it shows."""
+    key = signing_key(vault_keys(house))
+    with house.database.writing() as writing:
+        followed = follow_log(writing, VaultClient(house.settings.vault_socket_path), key, house.now())
+    return Done(f"lines={followed.new_lines} problem={followed.problem or 'none'}")
+
+
+def expire_queries(house: House) -> Done:
+    """Note which queries have run out, and put old ones away."""
+    now = house.now()
+    with house.database.writing() as writing:
+        expired, archived = close_expired(writing, now, now - ARCHIVE_QUERIES_AFTER)
+    return Done(f"expired={expired} archived={archived}")
+
+
+def forget_nonces(house: House) -> Done:
+    """Forget signed calls whose time window is over."""
+    with house.database.writing() as writing:
+        gone = writing.execute(delete(CallNonce).where(CallNonce.seen_at < house.now() - KEEP_NONCES))
+    return Done(f"forgotten={_count(gone)}")
+
+
+def drop_unused_codes(house: House) -> Done:
+    """Delete enrolment codes that ran out a week ago and were never used."""
+    with house.database.writing() as writing:
+        gone = writing.execute(
+            delete(EnrolmentCode).where(
+                EnrolmentCode.used_at.is_(None), EnrolmentCode.expires_at < house.now() - KEEP_UNUSED_CODES
+            )
+        )
+    return Done(f"dropped={_count(gone)}")
+
+
+def _count(result: object) -> int:
+    return int(getattr(result, "rowcount", 0))
+
+
+ACTIONS = (
+    Action("publish_bundles", timedelta(seconds=5), publish_bundles),
+    Action("index_passages", timedelta(seconds=2), index_passages),
+    Action("follow_vault_log", timedelta(minutes=1), follow_vault_log),
+    Action("expire_queries", timedelta(minutes=1), expire_queries),
+    Action("forget_nonces", timedelta(minutes=10), forget_nonces),
+    Action("drop_unused_codes", timedelta(hours=6), drop_unused_codes),
+)
