@@ -28,6 +28,7 @@ SUBJECTS = (
     "residents",
     "ingest",
     "bundles",
+    "queries",
 )
 
 MIN_SECRET_BYTES = 32

@@ -17,6 +17,9 @@ ITEMS: tuple[tuple[str, str], ...] = (
     ("Venues", "venues.index"),
     ("Venue codes", "codes.index"),
     ("Kiosks", "kiosks.index"),
+    ("My queries", "queries.index"),
+    ("Queries to decide", "queries.inbox"),
+    ("Who has looked", "queries.looks"),
     ("Audit trail", "console.trail"),
     ("My health code", "residents.own_code"),
 )
@@ -48,9 +51,9 @@ def menu() -> list[MenuItem]:
 
 
 def _same_subject(here: str, endpoint: str) -> bool:
-    """A page deeper in a subject belongs to the subject's list; the console's pages stand for themselves."""
+    """A page deeper in a subject belongs to its list; the pages of console and queries stand for themselves."""
     subject = endpoint.split(".")[0]
-    return subject != "console" and here.split(".")[0] == subject
+    return subject not in {"console", "queries"} and here.split(".")[0] == subject
 
 
 def _may_open(somebody: Person, endpoint: str) -> bool:

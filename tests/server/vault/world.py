@@ -91,6 +91,7 @@ class World:
     folder: Path
     secrets: VaultSecrets
     approval_key: Ed25519PrivateKey = field(default_factory=Ed25519PrivateKey.generate)
+    district_key: Ed25519PrivateKey = field(default_factory=Ed25519PrivateKey.generate)
 
     @staticmethod
     def make(folder: Path) -> World:

@@ -1,0 +1,115 @@
+"""Turns a filled form into a query: in the requester's own scope, its person sealed before anything is stored."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session, joinedload
+
+from protocol.errors import ProtocolError
+from protocol.query import MAX_SPAN_MS, QUERY_ID_BYTES, Purpose, Query, Reveal
+from protocol.vault_keys import VaultKeys
+from server.accounts.rights import Person as Somebody
+from server.accounts.rights import Place
+from server.accounts.roles import Act, Permission
+from server.queries.forms import QueryForm
+from server.queries.models import QueryRow, QueryState, QueryVenue
+from server.vault.person import Person, PersonKind, seal_person
+from server.venues.models import Venue
+
+MAX_VENUES = 100  # protocol/query.py
+MASKED_PURPOSES = frozenset({Purpose.VENUE_CHECK})  # what a right to masked results is for (V-27)
+
+
+def place_of(venue: Venue) -> Place:
+    """Where *venue* lies."""
+    return Place(venue.area.path, venue.id)
+
+
+def chosen_venues(reading: Session, form: QueryForm, somebody: Somebody) -> list[Venue]:
+    """The venues that the form names and *somebody* may ask about; one out of reach is as one that does not exist."""
+    ids = set()
+    for text in (form.venues.data or [])[:MAX_VENUES]:
+        try:
+            ids.add(bytes.fromhex(text))
+        except ValueError:
+            continue
+    rows = reading.scalars(select(Venue).where(Venue.id.in_(ids)).options(joinedload(Venue.area)).order_by(Venue.id))
+    return [v for v in rows if somebody.may_at(place_of(v), Permission.PASSAGES, Act.READ_MASKED)]
+
+
+def may_unmask(somebody: Somebody, venues: Sequence[Venue]) -> bool:
+    """Whether *somebody* may ask for full values at all of *venues*."""
+    return all(somebody.may_at(place_of(v), Permission.PASSAGES, Act.READ) for v in venues)
+
+
+def query_from(
+    form: QueryForm, venues: Sequence[Venue], somebody: Somebody, keys: VaultKeys, *, now: datetime, zone: ZoneInfo
+) -> Query | None:
+    """The query that *form* asks for, or None with the reasons put beside the form's fields."""
+    start, end = form.from_at.data.replace(tzinfo=zone), form.to_at.data.replace(tzinfo=zone)
+    purpose, reveal = Purpose(form.purpose.data), tuple(Reveal(r) for r in form.reveal.data or ())
+    query_id = secrets.token_bytes(QUERY_ID_BYTES)
+    person, kind = None, form.person_kind.data
+    if not venues:
+        form.venues.errors = ["None of these venues is within your reach."]
+    if not start < end or (end - start).total_seconds() * 1000 > MAX_SPAN_MS:
+        form.to_at.errors = ["A period has at least a minute and at most 14 days."]
+    if start > now:
+        form.from_at.errors = ["This lies in the future."]
+    if kind:
+        found = Person.make(PersonKind(kind), form.person.data or "")
+        if found is None:
+            form.person.errors = ["This is not a number of that kind."]
+        else:
+            person = seal_person(found, query_id, keys.identity[0])
+    elif form.person.data:
+        form.person_kind.errors = ["Say what kind of number this is."]
+    if not may_unmask(somebody, venues):
+        if reveal:
+            form.reveal.errors = ["Your role sees masked results only."]
+        if purpose not in MASKED_PURPOSES:
+            form.purpose.errors = ["Your role may ask for a check at its own venue only."]
+    if any(field.errors for field in form):
+        return None
+    try:
+        return Query(
+            query_id=query_id,
+            requester=somebody.name,
+            purpose=purpose,
+            case_reference=form.case_reference.data.strip(),
+            legal_ground=form.legal_ground.data.strip(),
+            venues=tuple(v.id for v in venues),
+            from_ms=_ms(start),
+            to_ms=_ms(end),
+            person=person,
+            reveal=reveal or (Reveal.MASKED,),
+            max_rows=form.max_rows.data,
+            created_ms=_ms(now),
+            expires_ms=_ms(now + timedelta(hours=form.valid_hours.data)),
+        )
+    except ProtocolError:
+        form.case_reference.errors = ["This query is not possible. Look at each field again."]
+        return None
+
+
+def row_of(query: Query, somebody: Somebody, now: datetime) -> QueryRow:
+    """The row that keeps *query* until it is decided."""
+    return QueryRow(
+        id=query.query_id,
+        body=query.to_bytes(),
+        digest=query.digest(),
+        requester_id=somebody.id,
+        state=QueryState.REQUESTED.value,
+        created_at=now,
+        expires_at=now + timedelta(milliseconds=query.expires_ms - query.created_ms),
+        venues=[QueryVenue(venue_id=venue_id) for venue_id in query.venues],
+    )
+
+
+def _ms(at: datetime) -> int:
+    return int(at.timestamp() * 1000)

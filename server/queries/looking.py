@@ -1,0 +1,86 @@
+"""One look: choose the records of an approved query, have the vault open them, note it, and give the rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from protocol.query import Query
+from server.ingest.models import JournalRecord, RecordKind
+from server.queries.models import QueryRow
+from server.vault.client import VaultClient
+from server.vault.indexing import BATCH_RECORDS, sealed_records
+from server.vault.log import Head
+from server.vault.wire import OpenedRow
+
+
+@dataclass(frozen=True, slots=True)
+class SeenRow:
+    """One line of a result: what the record says openly, and what the vault lets be seen of the person."""
+
+    at: datetime
+    record: JournalRecord
+    person: OpenedRow
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What one look shows."""
+
+    rows: tuple[SeenRow, ...]
+    refused: tuple[tuple[bytes, int, str], ...]  # kiosk, sequence, the vault's reason
+    is_cut: bool  # there may be more records in scope than the query may open
+    head: Head  # the vault's log line of this look
+
+
+def look(reading: Session, row: QueryRow, client: VaultClient) -> Result:
+    """Have the records of *row* opened. Raises VaultAway, or Refused with the vault's reason. Writes nothing."""
+    query, approval = row.query(), row.approval or b""
+    if query.person is not None:
+        passages, _ = client.find(row.body, approval)
+        is_cut = len(passages) >= query.max_rows
+    else:
+        passages = _in_scope(reading, query)
+        is_cut = len(passages) > query.max_rows
+        passages = passages[: query.max_rows]
+    stored = sealed_records(reading, passages)
+    opened: dict[tuple[bytes, int], OpenedRow] = {}
+    refused: list[tuple[bytes, int, str]] = []
+    batches = [stored[i : i + BATCH_RECORDS] for i in range(0, len(stored), BATCH_RECORDS)] or [[]]
+    for batch in batches:
+        opening = client.open(row.body, approval, [sealed for _, sealed in batch])
+        opened |= {(one.kiosk, one.sequence): one for one in opening.rows}
+        refused += opening.refused
+    rows = [
+        SeenRow(_time(record.at_ms or 0), record, opened[record.kiosk_id, record.sequence])
+        for record, _ in stored
+        if (record.kiosk_id, record.sequence) in opened
+    ]
+    return Result(tuple(sorted(rows, key=lambda seen: seen.at)), tuple(refused), is_cut, opening.head)
+
+
+def _in_scope(reading: Session, query: Query) -> list[tuple[bytes, int]]:
+    """The passages of everybody in scope, in the order in which they came in.
+
+    That order makes a later look choose the same ones again, also when a kiosk has sent older passages meanwhile: the
+    vault counts every passage that the query has ever opened.
+    """
+    rows = reading.execute(
+        select(JournalRecord.kiosk_id, JournalRecord.sequence)
+        .where(
+            JournalRecord.venue_id.in_(query.venues),
+            JournalRecord.at_ms >= query.from_ms,
+            JournalRecord.at_ms < query.to_ms,
+            JournalRecord.kind == RecordKind.PASSAGE,
+        )
+        .order_by(JournalRecord.received_at_ms, JournalRecord.kiosk_id, JournalRecord.sequence)
+        .limit(query.max_rows + 1)
+    )
+    return [(row.kiosk_id, row.sequence) for row in rows]
+
+
+def _time(at_ms: int) -> datetime:
+    return datetime.fromtimestamp(at_ms / 1000, UTC)
