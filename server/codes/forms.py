@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from flask_wtf import FlaskForm
 from wtforms import SelectField, StringField
+from wtforms.fields.choices import SelectChoice
 from wtforms.validators import InputRequired, Length, Optional
+
+from server.posters.drawing import FORMS
 
 
 class PrintForm(FlaskForm):  # type: ignore[misc]
     """In which form the poster is printed."""
 
-    form = SelectField("File", choices=[("pdf", "PDF (A4)"), ("png", "PNG"), ("svg", "SVG")])
+    form = SelectField("File", choices=[SelectChoice(form, form.upper()) for form in FORMS])
 
 
 class PostingForm(FlaskForm):  # type: ignore[misc]

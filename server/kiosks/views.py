@@ -7,6 +7,7 @@ from flask import session as cookie
 from flask.typing import ResponseReturnValue
 from sqlalchemy import select
 from sqlalchemy.orm import Session, joinedload
+from wtforms.fields.choices import SelectChoice
 
 from server.accounts.rights import Place, person, require
 from server.accounts.roles import Act, Permission
@@ -204,7 +205,7 @@ def _find_code(reading: Session, code_id: str) -> EnrolmentCode:
 
 def _entrances(form: EnrolForm, venue: Venue) -> EnrolForm:
     form.entrance.choices = [
-        (door.number, f"{door.number} · {door.name_zh} {door.name_en}".strip())
+        SelectChoice(door.number, f"{door.number} · {door.name_zh} {door.name_en}".strip())
         for door in venue.entrances
         if door.closed_at is None
     ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from flask_wtf import FlaskForm
 from wtforms import SelectField, StringField
+from wtforms.fields.choices import SelectChoice
 from wtforms.validators import InputRequired, Length, Optional, Regexp
 
 from server.venues.models import CATEGORY_NAMES
@@ -20,7 +21,8 @@ class VenueForm(FlaskForm):  # type: ignore[misc]
     address = StringField("Address", [_NEEDED, Length(max=200, message="Too long.")])
     area_code = SelectField("Area")
     category = SelectField(
-        "Kind of venue", choices=[(kind.value, f"{chinese(name)} {name}") for kind, name in CATEGORY_NAMES.items()]
+        "Kind of venue",
+        choices=[SelectChoice(kind.value, f"{chinese(name)} {name}") for kind, name in CATEGORY_NAMES.items()],
     )
     keeper_name = StringField("Responsible person", [Optional(), Length(max=80, message="Too long.")])
     keeper_phone = StringField(

@@ -6,6 +6,7 @@ from flask import Blueprint, abort, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session, joinedload, selectinload
+from wtforms.fields.choices import SelectChoice
 
 from server.accounts.rights import Person, Place, person, require
 from server.accounts.roles import Act, Permission
@@ -203,7 +204,7 @@ def _form(form: VenueForm) -> VenueForm:
         .order_by(Area.path)
         .limit(1000)
     )
-    form.area_code.choices = [(area.code, f"{area.name_zh} {area.name_en}".strip()) for area in areas]
+    form.area_code.choices = [SelectChoice(area.code, f"{area.name_zh} {area.name_en}".strip()) for area in areas]
     return form
 
 

@@ -15,6 +15,7 @@ from server.accounts import passwords
 from server.context import House
 from server.setup import initialise
 from tests.server.people import NOON, Browser, Clock, furnish, sign_in
+from tests.server.vaults import TestVault, publish_vault
 
 
 @pytest.fixture(autouse=True)
@@ -62,3 +63,9 @@ def as_person(app: Flask) -> Callable[[str], Browser]:
 @pytest.fixture
 def stranger(app: Flask) -> Browser:
     return Browser(app.test_client())
+
+
+@pytest.fixture
+def vault(app: Flask, settings: ServerSettings) -> TestVault:
+    """A vault that has published its keys."""
+    return publish_vault(settings.vault_public_path)

@@ -15,6 +15,7 @@ from server.accounts.passwords import hash_password
 from server.accounts.roles import Role
 from server.areas.models import Level, area_row
 from server.context import House
+from server.kiosks.models import Kiosk
 from server.venues.models import Entrance, Venue
 
 PASSWORD = "a long pass phrase"
@@ -127,3 +128,35 @@ def sign_in(app: Flask, name: str, password: str = PASSWORD) -> Browser:
     answer = browser.post("/sign-in", {"name": name, "password": password}, page="/sign-in")
     assert answer.status_code == 303, answer.text
     return browser
+
+
+def open_code(app: Flask, entrance: int = 1) -> int:
+    """Issue a code for an entrance of the library; its serial."""
+    street = sign_in(app, "street")
+    answer = street.post(f"/venues/{LIBRARY.hex()}/entrances/{entrance}/codes")
+    assert answer.status_code == 303
+    return int(answer.location.rsplit("/", 1)[1])
+
+
+def hang(app: Flask, serial: int) -> None:
+    """Print and hang a code's poster, as the operator does."""
+    operator = sign_in(app, "operator")
+    assert operator.post(f"/codes/{serial}/prints", {"form": "pdf"}).status_code == 303
+    assert operator.post(f"/codes/{serial}/posting", {"note": "right of the door"}).status_code == 303
+
+
+KIOSK = bytes.fromhex("c0ffee00c0ffee00")
+
+
+def put_kiosk(house: House, kiosk_id: bytes = KIOSK, venue_id: bytes = LIBRARY, **fields: object) -> None:
+    """A kiosk at entrance 1 that was seen just now, unless *fields* say otherwise."""
+    values = {
+        "name": "东门左",
+        "public_key": kiosk_id * 4,
+        "state": "active",
+        "enrolled_at": NOON - timedelta(days=1),
+        "last_seen_at": NOON,
+        **fields,
+    }
+    with house.database.writing() as writing:
+        writing.add(Kiosk(id=kiosk_id, venue_id=venue_id, entrance=1, **values))
