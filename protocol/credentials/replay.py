@@ -11,6 +11,8 @@ from protocol.credentials.model import Credential
 
 GRACE: Final = timedelta(minutes=2)  # beyond the code's expiry: the tolerance for clocks, and the walk through the gate
 
+LONGEST_LIFE: Final = timedelta(days=1)  # a dynamic code lives minutes; what claims more is not kept for it
+
 
 @dataclass(frozen=True, slots=True)
 class Seen:
@@ -47,7 +49,7 @@ class ReplayWindow:
         seen = self._seen.get(name)
         if seen is None:
             self._make_room()
-            self._seen[name] = Seen(at, at, credential.expires_at + GRACE)
+            self._seen[name] = Seen(at, at, min(credential.expires_at, at + LONGEST_LIFE) + GRACE)
             return None
         self._seen[name] = replace(seen, last_at=at)
         return seen.first_at if at - seen.last_at > self.same_person else None

@@ -99,10 +99,10 @@ def time_reasons(
     *, not_before: datetime | None, expires_at: datetime | None, at: datetime, policy: CheckPolicy
 ) -> list[Reason]:
     """EXPIRED or NOT_YET_VALID, with the policy's tolerance either way (RFC 8392 3.1.4, 3.1.5)."""
-    reasons = []
-    if expires_at is not None and at >= expires_at + policy.clock_skew:
+    reasons = []  # differences, not sums: a signed time may be the last that a datetime can hold
+    if expires_at is not None and at - expires_at >= policy.clock_skew:
         reasons.append(Reason.EXPIRED)
-    if not_before is not None and at < not_before - policy.clock_skew:
+    if not_before is not None and not_before - at > policy.clock_skew:
         reasons.append(Reason.NOT_YET_VALID)
     return reasons
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import cbor2
 import pytest
@@ -127,3 +128,10 @@ def test_a_place_that_accepts_nothing_accepts_nothing() -> None:
     nothing = CheckPolicy(accepted=frozenset())
     for text in GOOD:
         assert not check(text, TRUST, at=NOW, status=FRESH, policy=nothing).valid
+
+
+def test_the_documentation_names_every_reason_and_every_kind() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "credentials.md").read_text("utf-8")
+    missing = {reason.value for reason in Reason if f"`{reason.value}`" not in page}
+    missing |= {kind.value for kind in CredentialKind if kind.value != "unknown" and f"`{kind.value}`" not in page}
+    assert not missing

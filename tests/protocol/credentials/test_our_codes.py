@@ -104,6 +104,13 @@ def test_expired_and_not_yet_valid_are_told_apart_with_a_minute_of_grace(
     assert reasons(health(), timedelta(minutes=5), policy=strict) == (Reason.EXPIRED,)
 
 
+def test_the_last_second_of_the_calendar_is_a_time_like_any_other() -> None:
+    last = 253_402_300_799
+    assert reasons(own(GOOD_CLAIMS | {4: last})) == (Reason.LIFE_TOO_LONG,)
+    assert reasons(own(GOOD_CLAIMS | {4: last, 6: last})) == (Reason.NOT_YET_VALID, Reason.LIFE_TOO_LONG)
+    assert reasons(own(GOOD_CLAIMS | {4: 0, 6: 0})) == (Reason.EXPIRED, Reason.LIFE_TOO_LONG)
+
+
 def test_a_dynamic_code_that_lives_longer_than_ten_minutes_is_refused() -> None:
     assert reasons(health(lifetime=10 * MINUTE)) == ()
     assert reasons(health(lifetime=timedelta(minutes=10, seconds=1))) == (Reason.LIFE_TOO_LONG,)
