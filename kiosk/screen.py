@@ -6,6 +6,7 @@ import errno
 import logging
 import socket
 import threading
+import time
 from types import TracebackType
 
 import waitress
@@ -13,11 +14,13 @@ from waitress import wasyncore
 
 from config.errors import GatehouseError
 from config.screen import ScreenSettings
+from kiosk.panel_session import Operator, PanelSessions
+from kiosk.panel_web import OnAction
 from kiosk.screen_feed import Feed, Shown
 from kiosk.screen_preview import FrameSource, Preview
 from kiosk.screen_state import ScreenState, Text
 from kiosk.screen_view import sound_of, starting_state
-from kiosk.screen_web import OnAction, create_screen_app
+from kiosk.screen_web import create_screen_app
 from kiosk.voice import Voice, VoiceReport, speaker_finding
 
 log = logging.getLogger("kiosk.screen")
@@ -37,8 +40,9 @@ class Screen:
     """The entrance screen on http://127.0.0.1:PORT/. Use as a context manager, or call `start` and `stop`.
 
     `publish` may be called from any thread, before `start` too; it never waits for a browser. `on_action` is called
-    on a web thread with the name and the JSON values of a pressed button. `frame_source` gives the newest camera
-    picture as JPEG, or None when there is none to show; it is called at most `preview_fps` times a second a watcher.
+    on a web thread with each parsed action (kiosk/actions.py); it should answer within a second. `frame_source` gives
+    the newest camera picture as JPEG, or None when there is none to show; it is called at most `preview_fps` times a
+    second a watcher.
     """
 
     def __init__(
@@ -55,8 +59,14 @@ class Screen:
         self._preview = Preview(
             frame_source, fps=settings.preview_fps, width=settings.preview_width, max_watchers=MAX_WATCHERS
         )
+        self._sessions = PanelSessions(time.monotonic)
         self._app = create_screen_app(
-            settings, feed=self._feed, preview=self._preview, voice=self._voice, on_action=on_action
+            settings,
+            feed=self._feed,
+            preview=self._preview,
+            voice=self._voice,
+            sessions=self._sessions,
+            on_action=on_action,
         )
         self._server: waitress.server.BaseWSGIServer | None = None
         self._thread: threading.Thread | None = None
@@ -121,6 +131,10 @@ class Screen:
             if sound.key != self._heard:
                 self._heard = sound.key
                 self._voice.play(sound.tone, sound.clip)
+
+    def badge_shown(self, operator: Operator) -> None:
+        """A valid staff badge was read: for some seconds the panel opens for *operator* without a PIN, once."""
+        self._sessions.badge_shown(operator)
 
     @property
     def address(self) -> str:

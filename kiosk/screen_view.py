@@ -67,6 +67,7 @@ def _context(state: ScreenState, now: datetime) -> dict[str, Any]:
         "view": state.view.value,
         "face": state.verdict.face.value if state.view is View.VERDICT and state.verdict else "",
         "t": texts.PAGE,
+        "p": texts.PANEL,
         "part_names": texts.PART_NAMES,
         "count_names": texts.COUNT_NAMES,
         "camera_good": camera is None or camera.good,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,8 @@ from flask import Flask, Response, abort, jsonify, request, send_file
 from flask.typing import ResponseReturnValue
 
 from config.screen import ScreenSettings
-from kiosk.actions import ActionResult
+from kiosk.panel_session import PanelSessions
+from kiosk.panel_web import OnAction, add_panel
 from kiosk.screen_feed import Feed
 from kiosk.screen_preview import MIMETYPE, Preview
 from kiosk.screen_view import event_of, render_page
@@ -50,8 +51,6 @@ SECURITY_HEADERS = {
     "Cache-Control": "no-store",
 }
 
-OnAction = Callable[[str, dict[str, Any]], ActionResult]
-
 
 def build_mark() -> str:
     """A short mark of the page's own files; a page that sees another one loads itself anew after an update."""
@@ -63,7 +62,13 @@ def build_mark() -> str:
 
 
 def create_screen_app(
-    settings: ScreenSettings, *, feed: Feed, preview: Preview, voice: Voice, on_action: OnAction | None
+    settings: ScreenSettings,
+    *,
+    feed: Feed,
+    preview: Preview,
+    voice: Voice,
+    sessions: PanelSessions,
+    on_action: OnAction | None,
 ) -> Flask:
     """Build the application; it starts nothing. `app.config["SCREEN_PORT"]` must be set before the first request."""
     app = Flask("kiosk.screen", root_path=str(HERE), template_folder="templates", static_folder="static")
@@ -142,13 +147,7 @@ def create_screen_app(
         feed.painted(number)
         return "", 204
 
-    @app.post("/action/<name>")
-    def action(name: str) -> ResponseReturnValue:
-        values = _json_object()
-        if on_action is None:
-            abort(503)
-        return jsonify(on_action(name, values).to_json())
-
+    add_panel(app, feed=feed, sessions=sessions, build=build, on_action=on_action, json_object=_json_object)
     return app
 
 

@@ -296,6 +296,7 @@ ADMISSION: Final[dict[str, ReasonWords]] = {
 SPOKEN_PROMPTS: Final[dict[str, Text]] = {
     "measuring": Text("请站好，正在测体温。", "Please stand still while your temperature is taken."),
     "self_test": Text("声音测试。", "This is a sound test."),
+    "called": Text("工作人员马上来，请稍坐。", "The staff are coming. Please take a seat."),
 }
 
 
@@ -333,6 +334,7 @@ def voice_phrases() -> dict[str, Text]:
     """Every phrase of the voice by the name of its clip."""
     phrases = {code: words.spoken for code, words in ADMISSION.items()}
     phrases |= SPOKEN_PROMPTS
+    phrases |= {f"elder_{name}": page.say for name, page in ELDER.items()}
     phrases |= {f"face_{face.value}": text for face, text in SPOKEN_BY_FACE.items()}
     return phrases
 
@@ -408,4 +410,140 @@ PAGE: Final[dict[str, Text]] = {
     "setup_2": Text("把二维码放到摄像头前", "Hold its QR code to the camera"),
     "setup_3": Text("等待本机确认", "Wait for this kiosk to confirm"),
     "finding": Text("需要处理", "Needs attention"),
+}
+
+# The staff panel and the elder pages.
+PANEL: Final[dict[str, Text]] = {
+    "panel": Text("工作台", "Staff panel"),
+    "back": Text("返回", "Back"),
+    "next": Text("下一步", "Next"),
+    "home": Text("回到入口屏", "To the entrance screen"),
+    "sign_in": Text("请输入 PIN", "Type your PIN"),
+    "sign_in_how": Text("或先向摄像头出示工作证", "Or show your badge to the camera first"),
+    "sign_out": Text("离岗", "Sign out"),
+    "operator": Text("当前操作人", "Operator"),
+    "confirm": Text("确认", "Confirm"),
+    "hold": Text("处理待核验", "Resolve a hold"),
+    "proxy": Text("代扫", "Help a person"),
+    "manual": Text("人工登记", "Register by hand"),
+    "wave": Text("未扫码放行 +1", "Waved through +1"),
+    "fault": Text("报告故障", "Report a fault"),
+    "self_test": Text("设备自检", "Test the devices"),
+    "today": Text("今日", "Today"),
+    "no_hold": Text("现在没有待核验的人", "Nobody is waiting to be checked"),
+    "stopped": Text("红码或发热不能放行，只能上报", "A red code or fever is never admitted; report it"),
+    "remeasure": Text("再测一次", "Measure again"),
+    "rescan": Text("重新扫码", "Scan again"),
+    "typed_reading": Text("录入手测体温", "Type a hand-taken temperature"),
+    "refuse": Text("不予放行", "Do not admit"),
+    "celsius": Text("体温（℃）", "Temperature (℃)"),
+    "celsius_how": Text("留空则由本机测量", "Leave empty and the kiosk measures"),
+    "step_who": Text("第 1 步：帮助谁", "Step 1: who is helped"),
+    "step_helper": Text("第 2 步：谁在帮忙", "Step 2: who helps"),
+    "step_confirm": Text("第 3 步：体温与确认", "Step 3: temperature and confirm"),
+    "how_known": Text("怎样确认身份", "How they are known"),
+    "helper_name": Text("代扫人姓名", "Helper's name"),
+    "helper_phone": Text("代扫人电话（可不填）", "Helper's phone (optional)"),
+    "relation": Text("与被帮助人的关系", "Relation to the person"),
+    "consent": Text(
+        "已告知本人：姓名、证件号、电话和体温将加密保存，仅供依法查询；本人同意代扫",
+        "The person was told: name, number, phone and temperature are kept encrypted for lawful queries; they agree",
+    ),
+    "name": Text("姓名", "Name"),
+    "number": Text("证件号码", "Document number"),
+    "phone": Text("电话", "Phone"),
+    "document": Text("证件", "Document"),
+    "why": Text("原因", "Why"),
+    "checked_by_staff": Text("已与证件逐位核对", "Compared with the document, digit by digit"),
+    "surnames": Text("常见姓氏", "Common surnames"),
+    "keypad": Text("数字键盘", "Number pad"),
+    "delete": Text("删除", "Delete"),
+    "looks_right": Text("正确", "Looks right"),
+    "fault_part": Text("哪里有问题？", "What is out of order?"),
+    "fault_what": Text("怎么了？", "What is wrong with it?"),
+    "still_there": Text("还在吗？即将回到入口屏", "Still there? Going back to the entrance screen"),
+    "stay": Text("继续", "Stay"),
+    "seconds": Text("秒", "s"),
+    "wrong_pin": Text("PIN 不正确", "This PIN is not right"),
+    "wait": Text("错误次数过多，请稍候再试", "Too many wrong tries; please wait"),
+    "not_available": Text("本机暂时不能处理此操作", "This kiosk cannot do that right now"),
+    "not_sent": Text("没有送达，请再试一次", "Not sent; please try again"),
+    "elder_open": Text("没有手机？点这里", "No phone? Touch here"),
+    "staff_corner": Text("长按：工作人员", "Hold: staff"),
+    "yes": Text("有", "Yes"),
+    "no": Text("没有", "No"),
+    "call_staff": Text("请工作人员过来", "Call the staff"),
+    "called": Text("工作人员马上来，请稍坐", "The staff are coming; please take a seat"),
+    "say_again": Text("再说一遍", "Say it again"),
+}
+
+WORDS: Final[dict[str, dict[str, Text]]] = {
+    "identify": {
+        "paper_code": Text("纸质健康码", "Paper code"),
+        "id_card": Text("身份证读卡", "ID card reader"),
+        "typed": Text("手工输入", "Typed in"),
+    },
+    "document": {
+        "resident_id": Text("身份证或居住证", "Resident ID or permit"),
+        "passport": Text("护照", "Passport"),
+        "other": Text("其他证件", "Other document"),
+        "none": Text("未带证件", "No document"),
+    },
+    "relation": {
+        "staff": Text("工作人员", "Staff"),
+        "child": Text("子女", "Child"),
+        "spouse": Text("配偶", "Spouse"),
+        "parent": Text("父母", "Parent"),
+        "other_family": Text("其他亲属", "Other family"),
+        "carer": Text("护工", "Carer"),
+        "neighbour": Text("邻居", "Neighbour"),
+        "other": Text("其他", "Other"),
+    },
+    "why": {
+        "no_phone": Text("没有手机", "No phone"),
+        "code_unreadable": Text("码读不出", "Code unreadable"),
+        "kiosk_fault": Text("设备故障", "Kiosk fault"),
+        "other": Text("其他", "Other"),
+    },
+    "part": {
+        **{part: PART_NAMES[part] for part in ("camera", "scanner", "thermometer", "gate", "sound", "network")},
+        "screen": Text("屏幕", "Screen"),
+        "poster": Text("场所码海报", "Poster"),
+    },
+    "what": {
+        "broken": Text("不工作", "Does not work"),
+        "wrong": Text("结果不对", "Wrong results"),
+        "slow": Text("太慢", "Too slow"),
+        "dirty": Text("脏污或破损", "Dirty or damaged"),
+    },
+}
+
+SURNAMES: Final = "王李张刘陈杨黄赵吴周徐孙"
+TITLES: Final = ("先生", "女士")
+
+
+@dataclass(frozen=True, slots=True)
+class ElderPage:
+    """One question, or one instruction, of the elder mode."""
+
+    say: Text
+    yes: str | None = None  # the page behind the answer; a page without answers is an instruction
+    no: str | None = None
+    calls: bool = False  # offers to call a person
+
+
+ELDER: Final[dict[str, ElderPage]] = {
+    "phone": ElderPage(Text("您带手机了吗？", "Do you have a phone with you?"), "show", "paper"),
+    "paper": ElderPage(Text("您有纸质健康码吗？", "Do you have a paper health code?"), "paper_show", "card"),
+    "card": ElderPage(Text("您带身份证了吗？", "Do you have your ID card with you?"), "card_call", "call"),
+    "show": ElderPage(
+        Text("请打开健康码，对准镜头。", "Please open your health code and hold it to the camera."), calls=True
+    ),
+    "paper_show": ElderPage(Text("请把纸码放到镜头前。", "Please hold the paper code to the camera."), calls=True),
+    "card_call": ElderPage(
+        Text("请拿好身份证，点下面的按钮。", "Please have your card ready and touch the button below."), calls=True
+    ),
+    "call": ElderPage(
+        Text("没关系，请点下面的按钮。", "That is all right. Please touch the button below."), calls=True
+    ),
 }

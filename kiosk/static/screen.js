@@ -113,6 +113,15 @@
     if (event.key === " " && event.target.matches("button[data-hold]")) { event.preventDefault(); hold(event.target); }
   });
   document.addEventListener("keyup", (event) => { if (event.key === " ") letGo(); });
+
+  // --- staff corner: a long press by finger, a plain press by keyboard -------------------------------------------------
+  const CORNER_MS = 1000;
+  const corner = $("corner");
+  let pressing = 0;
+  const open = () => location.assign(corner.dataset.corner);
+  corner.addEventListener("pointerdown", () => { pressing = setTimeout(open, CORNER_MS); });
+  for (const kind of ["pointerup", "pointerleave", "pointercancel"]) corner.addEventListener(kind, () => clearTimeout(pressing));
+  corner.addEventListener("keydown", (event) => { if (event.key === "Enter") open(); });
   document.addEventListener("contextmenu", (event) => event.preventDefault());
 
   // --- news from the kiosk -------------------------------------------------------------------------------------------

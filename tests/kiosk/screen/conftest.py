@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from selenium.webdriver import Chrome
 
 from config.screen import ScreenSettings
-from kiosk.actions import ActionResult
+from kiosk.actions import Action, ActionResult, SignIn
 from kiosk.screen import Screen
 from kiosk.screen_state import Text
 from tests.kiosk.screen.browser import chromium
@@ -20,10 +19,14 @@ class Pressed:
     """Remembers the actions that reached the station."""
 
     def __init__(self) -> None:
-        self.actions: list[tuple[str, dict[str, Any]]] = []
+        self.actions: list[Action] = []
 
-    def __call__(self, name: str, values: dict[str, Any]) -> ActionResult:
-        self.actions.append((name, values))
+    def __call__(self, action: Action) -> ActionResult:
+        self.actions.append(action)
+        if isinstance(action, SignIn):
+            if action.pin != "2468":
+                return ActionResult(False)
+            return ActionResult(True, None, {"operator": "s-7", "operator_name": "王芳"})
         return ActionResult(True, Text("好", "Fine"))
 
 

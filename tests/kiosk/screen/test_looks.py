@@ -16,6 +16,7 @@ from selenium.webdriver.common.by import By
 
 from config.screen import ScreenSettings
 from kiosk import texts
+from kiosk.actions import Acknowledge, Pause, Resume
 from kiosk.screen import Screen
 from kiosk.screen_state import Face, ScreenState
 from protocol.credentials.reasons import Reason
@@ -193,20 +194,19 @@ def test_staff_hold_a_verdict_by_finger_and_by_key(open_page: OpenPage, screen: 
     show(screen, driver, verdict("admitted"))
     button = driver.find_element(By.CSS_SELECTOR, "button[data-hold]")
     ActionChains(driver).click_and_hold(button).perform()
-    wait_until(lambda: [name for name, _ in pressed.actions] == ["pause"])
+    wait_until(lambda: pressed.actions == [Pause()])
     show(screen, driver, replace(verdict("admitted"), revision=2))
     ActionChains(driver).release().perform()
-    wait_until(lambda: [name for name, _ in pressed.actions] == ["pause", "resume"])
+    wait_until(lambda: pressed.actions == [Pause(), Resume()])
     driver.find_element(By.CSS_SELECTOR, "button[data-hold]").send_keys(Keys.SPACE)
-    wait_until(lambda: [name for name, _ in pressed.actions] == ["pause", "resume"] * 2)
+    wait_until(lambda: pressed.actions == [Pause(), Resume()] * 2)
 
 
 def test_a_hold_stays_until_it_is_acknowledged(open_page: OpenPage, screen: Screen, pressed: Pressed) -> None:
     driver = open_page()
     show(screen, driver, verdict("not_green"))
     driver.find_element(By.CSS_SELECTOR, "button[data-action=acknowledge]").click()
-    ((name, values),) = wait_until(lambda: pressed.actions)
-    assert name == "acknowledge" and values["number"] == screen._feed.newest()[0]
+    assert wait_until(lambda: pressed.actions) == [Acknowledge()]
 
 
 def test_the_page_breaks_no_rule_of_its_own(open_page: OpenPage, screen: Screen) -> None:

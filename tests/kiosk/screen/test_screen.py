@@ -15,6 +15,7 @@ import pytest
 import requests
 
 from config.screen import ScreenSettings
+from kiosk.actions import Acknowledge
 from kiosk.screen import Screen, ScreenError
 from kiosk.screen_feed import Feed
 from kiosk.screen_preview import Preview, shrink
@@ -200,7 +201,7 @@ def test_a_form_of_a_foreign_page_cannot_pose_as_json(screen: Screen, pressed: P
 def test_a_button_reaches_the_station_and_its_answer_comes_back(screen: Screen, pressed: Pressed) -> None:
     answer = press(screen, "acknowledge", {"number": 3})
     assert answer.json() == {"done": True, "message": {"zh": "好", "en": "Fine"}, "values": {}}
-    assert pressed.actions == [("acknowledge", {"number": 3})]
+    assert pressed.actions == [Acknowledge()]
 
 
 def test_a_port_in_use_is_named_with_a_way_out() -> None:

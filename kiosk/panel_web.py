@@ -1,0 +1,143 @@
+"""The pages of the staff panel and of the elder mode, and the gate in front of every action."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from datetime import date, datetime
+from typing import Any
+
+from flask import Flask, Response, abort, jsonify, make_response, redirect, render_template, request
+from flask.typing import ResponseReturnValue
+
+from kiosk import texts
+from kiosk.actions import Action, ActionRefused, ActionResult, SignIn, SignOut, parse_action
+from kiosk.identity import Checked, check_id_number, check_phone
+from kiosk.panel_session import Operator, PanelSessions
+from kiosk.screen_feed import Feed
+from kiosk.screen_state import Face, View
+
+log = logging.getLogger("kiosk.panel")
+
+COOKIE = "gatehouse-panel"
+STAFF_IDLE_S = 90  # a panel page left alone goes back to the entrance screen
+ELDER_IDLE_S = 120
+MAX_CHECKED = 40  # characters of a number under check
+
+OnAction = Callable[[Action], ActionResult]
+
+
+def today() -> date:
+    """The kiosk's date; advice about a birth date needs no better clock."""
+    return datetime.now().astimezone().date()
+
+
+def add_panel(
+    app: Flask,
+    *,
+    feed: Feed,
+    sessions: PanelSessions,
+    build: str,
+    on_action: OnAction | None,
+    json_object: Callable[[], dict[str, Any]],
+) -> None:
+    """Add the panel's routes to *app*; the caller has already refused foreign sites and foreign names."""
+
+    def signed_in() -> Operator | None:
+        return sessions.operator(request.cookies.get(COOKIE))
+
+    def page(template: str, **more: Any) -> str:
+        state = feed.newest()[1]
+        return render_template(
+            f"panel/{template}.html",
+            p=texts.PANEL,
+            w=texts.WORDS,
+            count_names=texts.COUNT_NAMES,
+            surnames=texts.SURNAMES,
+            titles=texts.TITLES,
+            state=state,
+            build=build,
+            **{"idle_s": STAFF_IDLE_S, "operator": signed_in(), **more},
+        )
+
+    def staff_page(template: str, **more: Any) -> ResponseReturnValue:
+        if signed_in() is not None:
+            return page(template, **more)
+        by_badge = sessions.take_badge()
+        if by_badge is None:
+            return page("sign_in", then=request.full_path.rstrip("?"))
+        response = make_response(page(template, **{**more, "operator": by_badge}))
+        return _with_cookie(response, sessions.open(by_badge))
+
+    @app.get("/panel")
+    def panel_home() -> ResponseReturnValue:
+        verdict = feed.newest()[1].verdict
+        held = feed.newest()[1].view is View.VERDICT and verdict is not None and verdict.face is not Face.PASS
+        return staff_page("home", held=held)
+
+    @app.get("/panel/<any(hold, proxy, manual):name>")
+    def panel_page(name: str) -> ResponseReturnValue:
+        return staff_page(name)
+
+    @app.get("/panel/fault")
+    def panel_fault() -> ResponseReturnValue:
+        part = request.args.get("part", "")
+        return staff_page("fault", part=part if part in texts.WORDS["part"] else "")
+
+    @app.get("/elder")
+    def elder() -> ResponseReturnValue:
+        return redirect("/elder/phone")
+
+    @app.get("/elder/<name>")
+    def elder_page(name: str) -> ResponseReturnValue:
+        if name not in texts.ELDER:
+            abort(404)
+        return page("elder", page=texts.ELDER[name], name=name, idle_s=ELDER_IDLE_S, operator=None)
+
+    @app.post("/check/<any(id, phone):kind>")
+    def check(kind: str) -> ResponseReturnValue:
+        if signed_in() is None:
+            abort(403)
+        typed = json_object().get("text")
+        if not isinstance(typed, str) or len(typed) > MAX_CHECKED:
+            abort(400)
+        found: Checked = check_id_number(typed, today()) if kind == "id" else check_phone(typed)
+        return jsonify(ActionResult(found.problem is None, found.problem or texts.PANEL["looks_right"]).to_json())
+
+    @app.post("/action/<name>")
+    def action(name: str) -> ResponseReturnValue:
+        values = json_object()
+        operator = signed_in()
+        try:
+            wanted = parse_action(name, values, operator=operator.id if operator else None, today=today())
+        except LookupError:
+            abort(404)
+        except ActionRefused as refused:
+            return jsonify(refused.to_result().to_json())
+        if on_action is None:
+            return jsonify(ActionResult(False, texts.PANEL["not_available"]).to_json())
+        if isinstance(wanted, SignIn):
+            return sign_in(wanted)
+        result = on_action(wanted)
+        if isinstance(wanted, SignOut):
+            sessions.close()
+        return jsonify(result.to_json())
+
+    def sign_in(wanted: SignIn) -> ResponseReturnValue:
+        assert on_action is not None
+        if sessions.wait_s() > 0:
+            return jsonify(ActionResult(False, texts.PANEL["wait"], {"field": "pin"}).to_json())
+        result = on_action(wanted)
+        identity = result.values.get("operator")
+        if not result.done or not isinstance(identity, str):
+            sessions.wrong_pin()
+            log.warning("panel pin refused")
+            return jsonify(ActionResult(False, texts.PANEL["wrong_pin"], {"field": "pin"}).to_json())
+        token = sessions.open(Operator(identity, str(result.values.get("operator_name", identity))))
+        return _with_cookie(make_response(jsonify(ActionResult(True, result.message).to_json())), token)
+
+
+def _with_cookie(response: Response, token: str) -> Response:
+    # not Secure: the page is plain HTTP on loopback, and the cookie never leaves this machine
+    response.set_cookie(COOKIE, token, httponly=True, samesite="Strict")
+    return response

@@ -1,0 +1,178 @@
+"""The staff panel over HTTP: who gets in, how guessing ends, and what reaches the station."""
+
+from __future__ import annotations
+
+import pytest
+import requests
+
+from kiosk.actions import CallStaff, SignIn, WaveThrough
+from kiosk.panel_session import BADGE_S, FREE_TRIES, IDLE_S, LONGEST_WAIT_S, Operator, PanelSessions
+from kiosk.screen import Screen
+from tests.kiosk.screen.conftest import Pressed
+from tests.kiosk.screen.states import verdict
+
+TIMEOUT_S = 10
+PAGES = ("panel", "panel/hold", "panel/proxy", "panel/manual", "panel/fault", "panel/fault?part=camera")
+
+
+class Staff:
+    """A browser at the panel."""
+
+    def __init__(self, screen: Screen) -> None:
+        self.address = screen.address
+        self.http = requests.Session()
+        self.http.headers["Origin"] = screen.address.rstrip("/")
+
+    def press(self, name: str, **values: object) -> requests.Response:
+        return self.http.post(f"{self.address}action/{name}", json=values, timeout=TIMEOUT_S)
+
+    def open(self, page: str) -> str:
+        answer = self.http.get(self.address + page, timeout=TIMEOUT_S)
+        assert answer.status_code == 200
+        return answer.text
+
+
+@pytest.fixture
+def staff(screen: Screen) -> Staff:
+    return Staff(screen)
+
+
+@pytest.fixture
+def signed_in(staff: Staff) -> Staff:
+    assert staff.press("sign_in", pin="2468").json()["done"]
+    return staff
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_stranger_sees_only_the_sign_in_page(staff: Staff, page: str) -> None:
+    text = staff.open(page)
+    assert 'type="password"' in text and "wave_through" not in text and "data-step" not in text
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_staff_see_the_page_and_their_own_name(signed_in: Staff, page: str) -> None:
+    text = signed_in.open(page)
+    assert "王芳" in text and 'type="password"' not in text
+
+
+def test_the_session_cannot_be_read_by_a_script_or_sent_from_another_site(staff: Staff) -> None:
+    cookie = staff.press("sign_in", pin="2468").headers["Set-Cookie"]
+    assert "HttpOnly" in cookie and "SameSite=Strict" in cookie
+
+
+def test_a_stranger_cannot_act_as_staff(staff: Staff, pressed: Pressed) -> None:
+    answer = staff.press("wave_through").json()
+    assert not answer["done"] and answer["values"]["field"] == "operator"
+    assert not pressed.actions
+
+
+def test_staff_actions_carry_the_operator_who_signed_in(signed_in: Staff, pressed: Pressed) -> None:
+    signed_in.press("wave_through", operator="boss")
+    assert pressed.actions[-1] == WaveThrough("s-7")
+
+
+def test_a_made_up_session_opens_nothing(staff: Staff) -> None:
+    staff.http.cookies.set("gatehouse-panel", "guess-é".encode().decode("latin-1"))
+    assert 'type="password"' in staff.open("panel")
+
+
+def test_signing_out_closes_the_panel(signed_in: Staff) -> None:
+    signed_in.press("sign_out")
+    assert 'type="password"' in signed_in.open("panel")
+
+
+def test_guessing_a_pin_ends_in_waiting_even_with_the_right_one(staff: Staff, pressed: Pressed) -> None:
+    for guess in range(FREE_TRIES):
+        assert not staff.press("sign_in", pin=f"000{guess}").json()["done"]
+    assert not staff.press("sign_in", pin="2468").json()["done"]
+    assert len([a for a in pressed.actions if isinstance(a, SignIn)]) == FREE_TRIES
+
+
+def test_a_badge_opens_the_panel_once(screen: Screen, staff: Staff) -> None:
+    screen.badge_shown(Operator("s-9", "李强"))
+    assert "李强" in staff.open("panel")
+    assert "李强" in staff.open("panel/manual")
+    assert 'type="password"' in Staff(screen).open("panel")
+
+
+def test_an_idle_panel_closes_itself_and_a_badge_fades() -> None:
+    now = [0.0]
+    sessions = PanelSessions(lambda: now[0])
+    anna = Operator("s-1", "Anna")
+    token = sessions.open(anna)
+    now[0] += IDLE_S
+    assert sessions.operator(token) == anna
+    now[0] += IDLE_S + 1
+    assert sessions.operator(token) is None
+    sessions.badge_shown(anna)
+    now[0] += BADGE_S + 1
+    assert sessions.take_badge() is None
+
+
+def test_waiting_after_wrong_pins_grows_and_is_bounded() -> None:
+    now = [0.0]
+    sessions = PanelSessions(lambda: now[0])
+    waits = []
+    for _ in range(20):
+        sessions.wrong_pin()
+        waits.append(sessions.wait_s())
+        now[0] += sessions.wait_s()
+    assert waits[: FREE_TRIES - 1] == [0.0] * (FREE_TRIES - 1)
+    assert waits == sorted(waits) and waits[FREE_TRIES - 1] > 0 and waits[-1] == LONGEST_WAIT_S
+    sessions.open(Operator("s-1", "Anna"))
+    assert sessions.wait_s() == 0
+
+
+def test_a_newer_operator_replaces_the_one_before(screen: Screen, signed_in: Staff) -> None:
+    other = Staff(screen)
+    other.press("sign_in", pin="2468")
+    assert 'type="password"' in signed_in.open("panel")
+
+
+@pytest.mark.parametrize("code", ["red_code", "fever"])
+def test_red_or_fever_offers_no_way_to_an_admission(screen: Screen, signed_in: Staff, code: str) -> None:
+    screen.publish(verdict(code))
+    text = signed_in.open("panel/hold")
+    assert "不能放行" in text
+    for way in ("typed_reading", "remeasure", "proxy_entry", "manual_entry"):
+        assert way not in text
+
+
+def test_a_hold_offers_measuring_scanning_typing_and_refusing(screen: Screen, signed_in: Staff) -> None:
+    screen.publish(verdict("measure_again"))
+    text = signed_in.open("panel/hold")
+    for way in ("typed_reading", "remeasure", "acknowledge", "refuse"):
+        assert f'data-action="{way}"' in text
+
+
+def test_numbers_are_checked_while_staff_type(signed_in: Staff) -> None:
+    def check(kind: str, text: object) -> requests.Response:
+        return signed_in.http.post(f"{signed_in.address}check/{kind}", json={"text": text}, timeout=TIMEOUT_S)
+
+    assert check("id", "11010519491231002X").json()["done"]
+    assert not check("id", "110105194912310021").json()["done"]
+    assert check("phone", "13800138000").json()["done"]
+    assert check("phone", 5).status_code == 400
+    assert check("id", "1" * 41).status_code == 400
+
+
+def test_numbers_are_checked_for_staff_only(staff: Staff) -> None:
+    answer = staff.http.post(f"{staff.address}check/id", json={"text": "1"}, timeout=TIMEOUT_S)
+    assert answer.status_code == 403
+
+
+def test_an_elder_can_call_without_signing_in(staff: Staff, pressed: Pressed) -> None:
+    assert staff.press("call_staff", why="elder").json()["done"]
+    assert isinstance(pressed.actions[-1], CallStaff)
+
+
+def test_pages_and_actions_that_do_not_exist_are_not_found(staff: Staff) -> None:
+    assert staff.http.get(f"{staff.address}elder/nobody", timeout=TIMEOUT_S).status_code == 404
+    assert staff.press("admit").status_code == 404
+
+
+def test_every_elder_page_leads_on_or_to_a_person() -> None:
+    from kiosk.texts import ELDER
+
+    for page in ELDER.values():
+        assert page.calls or (page.yes in ELDER and page.no in ELDER)

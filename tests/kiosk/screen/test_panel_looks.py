@@ -1,0 +1,218 @@
+"""The staff panel and the elder pages in a real browser: taps counted, slips shown where they are, nobody shut out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from selenium.webdriver import Chrome
+from selenium.webdriver.common.action_chains import ActionChains
+from selenium.webdriver.common.by import By
+
+from kiosk.actions import CallFor, CallStaff, FaultReport, Identify, ManualEntry, ProxyEntry, Relation, WaveThrough
+from kiosk.screen import Screen
+from tests.kiosk.screen.browser import SIZES, resize
+from tests.kiosk.screen.conftest import Pressed
+from tests.kiosk.screen.states import IDLE, verdict
+from tests.kiosk.screen.test_looks import violations, wait_until
+
+pytestmark = pytest.mark.browser
+
+OpenPage = Callable[[], Chrome]
+PAGES = (
+    "panel",
+    "panel/hold",
+    "panel/proxy",
+    "panel/manual",
+    "panel/fault",
+    "panel/fault?part=camera",
+    "elder/phone",
+    "elder/show",
+    "elder/call",
+)
+
+
+class Hands:
+    """Somebody at the touch screen: everything is done by tapping, and every tap counts."""
+
+    def __init__(self, driver: Chrome, address: str) -> None:
+        self.driver = driver
+        self.address = address
+        self.taps = 0
+
+    def tap(self, selector: str) -> None:
+        for element in self.driver.find_elements(By.CSS_SELECTOR, selector):
+            if element.is_displayed():
+                ActionChains(self.driver).scroll_to_element(element).perform()
+                element.click()
+                self.taps += 1
+                return
+        raise AssertionError(f"nothing to tap at {selector}")
+
+    def type_keys(self, selector: str, keys: str) -> None:
+        self.tap(selector)
+        for key in keys:
+            self.tap(f'button[data-key="{key}"]')
+
+    def go(self, page: str) -> None:
+        self.driver.get(self.address + page)
+
+    def sign_in(self) -> None:
+        self.go("panel")
+        self.type_keys("#pin", "2468")
+        self.tap("button[type=submit]")
+        wait_until(lambda: self.driver.find_elements(By.CSS_SELECTOR, ".operator"))
+        self.taps = 0
+
+    def text(self, selector: str) -> str:
+        return str(self.driver.find_element(By.CSS_SELECTOR, selector).text)
+
+
+@pytest.fixture
+def hands(driver: Chrome, screen: Screen) -> Hands:
+    screen.publish(IDLE)
+    resize(driver, 800, 480)
+    driver.delete_all_cookies()
+    return Hands(driver, screen.address)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", PAGES)
+def test_everybody_can_use_the_panel(hands: Hands, page: str, screen: Screen) -> None:
+    screen.publish(verdict("measure_again") if page == "panel/hold" else IDLE)
+    hands.sign_in()
+    hands.go(page)
+    assert violations(hands.driver) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", SIZES, ids=lambda s: f"{s[0]}x{s[1]}")
+def test_no_page_is_wider_than_the_screen_and_keys_are_large(hands: Hands, size: tuple[int, int]) -> None:
+    hands.sign_in()
+    resize(hands.driver, *size)
+    for page in PAGES:
+        hands.go(page)
+        assert hands.driver.execute_script("return document.documentElement.scrollWidth <= innerWidth"), page
+        small = hands.driver.execute_script(
+            """return [...document.querySelectorAll("button, a.button, .choices span, input:not(.choices input)")]
+            .map((e) => e.getBoundingClientRect()).filter((r) => r.width && (r.height < 38 || r.width < 38)).length"""
+        )
+        assert small == 0, page
+
+
+def test_a_long_press_on_the_corner_opens_the_panel_and_a_short_one_does_not(hands: Hands) -> None:
+    hands.go("")
+    corner = hands.driver.find_element(By.ID, "corner")
+    ActionChains(hands.driver).click(corner).perform()
+    assert hands.driver.current_url == hands.address
+    ActionChains(hands.driver).click_and_hold(corner).perform()
+    wait_until(lambda: hands.driver.current_url.endswith("/panel"))
+
+
+def test_a_proxy_scan_with_a_paper_code_takes_four_taps(hands: Hands, pressed: Pressed) -> None:
+    hands.sign_in()
+    hands.go("panel/proxy")
+    hands.tap('section:not([hidden]) [data-go="1"]')  # paper code is chosen already
+    hands.tap(".tick")  # the operator helps; the consent line is read out
+    hands.tap('section:not([hidden]) [data-go="1"]')
+    hands.tap("button[type=submit]")  # the kiosk measures
+    wait_until(lambda: hands.driver.current_url == hands.address)
+    assert pressed.actions[-1] == ProxyEntry("s-7", Identify.PAPER_CODE, None, None, None, Relation.STAFF, None)
+    assert hands.taps == 4
+
+
+def test_a_typed_proxy_scan_needs_no_keyboard(hands: Hands, pressed: Pressed) -> None:
+    hands.sign_in()
+    hands.go("panel/proxy")
+    hands.tap('label:has([value="typed"])')
+    hands.tap('[data-insert="王"]')
+    hands.tap('[data-insert="女士"]')
+    hands.type_keys('[name="person.number"]', "11010519491231002X")
+    wait_until(lambda: "正确" in hands.text('[id="person.number-said"]'))
+    hands.tap('section:not([hidden]) [data-go="1"]')
+    hands.tap('label:has([value="neighbour"])')
+    hands.tap('[data-insert="李"][data-into="helper_name"]')
+    hands.tap(".tick:has([name=consent])")
+    hands.tap('section:not([hidden]) [data-go="1"]')
+    hands.tap("button[type=submit]")
+    wait_until(lambda: hands.driver.current_url == hands.address)
+    action = pressed.actions[-1]
+    assert isinstance(action, ProxyEntry) and action.person is not None
+    assert (action.person.name, action.person.number) == ("王女士", "11010519491231002X")
+    assert (action.relation, action.helper_name) == (Relation.NEIGHBOUR, "李")
+
+
+def test_forgotten_consent_leads_back_to_its_step(hands: Hands, pressed: Pressed) -> None:
+    hands.sign_in()
+    hands.go("panel/proxy")
+    hands.tap('section:not([hidden]) [data-go="1"]')
+    hands.tap('section:not([hidden]) [data-go="1"]')
+    hands.tap("button[type=submit]")
+    wait_until(lambda: "同意" in hands.text("#said"))
+    assert hands.driver.find_element(By.NAME, "consent").is_displayed() or hands.driver.find_element(
+        By.CSS_SELECTOR, "section:not([hidden]) .tick"
+    )
+    assert not [a for a in pressed.actions if isinstance(a, ProxyEntry)]
+
+
+def test_a_wrong_digit_is_shown_at_once_and_stops_the_entry(hands: Hands, pressed: Pressed) -> None:
+    hands.sign_in()
+    hands.go("panel/manual")
+    hands.tap('[data-insert="张"]')
+    hands.type_keys('[name="person.number"]', "110105194912310021")
+    wait_until(lambda: "校验位" in hands.text('[id="person.number-said"]'))
+    hands.tap("button[type=submit]")
+    wait_until(lambda: "校验位" in hands.text("#said"))
+    assert hands.driver.find_element(By.NAME, "person.number").get_attribute("aria-invalid") == "true"
+    hands.tap('button[data-key="delete"]')
+    hands.driver.find_element(By.NAME, "person.number").clear()
+    hands.type_keys('[name="person.number"]', "11010519491231002X")
+    hands.tap("button[type=submit]")
+    wait_until(lambda: hands.driver.current_url == hands.address)
+    assert isinstance(pressed.actions[-1], ManualEntry)
+
+
+def test_a_fault_is_reported_in_two_taps(hands: Hands, pressed: Pressed) -> None:
+    hands.sign_in()
+    hands.go("panel/fault")
+    hands.tap('a[href$="part=thermometer"]')
+    hands.tap("[data-values*=wrong]")
+    wait_until(lambda: pressed.actions[-1] == FaultReport("s-7", "thermometer", "wrong"))
+    assert hands.taps == 2
+
+
+def test_waving_through_is_one_tap_each(hands: Hands, pressed: Pressed) -> None:
+    hands.sign_in()
+    hands.tap("[data-action=wave_through]")
+    wait_until(lambda: pressed.actions[-1] == WaveThrough("s-7") and "好" in hands.text("#said"))
+
+
+def test_an_elder_is_led_one_question_at_a_time_to_a_person(hands: Hands, pressed: Pressed) -> None:
+    hands.go("")
+    wait_until(lambda: hands.driver.find_elements(By.CSS_SELECTOR, ".elder-open"))
+    hands.tap(".elder-open")
+    for question in ("手机", "纸质健康码", "身份证"):
+        wait_until(lambda question=question: question in hands.text("h1"))
+        assert len(hands.driver.find_elements(By.CSS_SELECTOR, ".answers > *")) == 2
+        hands.tap(".answers > :nth-child(2)")
+    wait_until(lambda: hands.driver.find_elements(By.CSS_SELECTOR, "[data-action=call_staff]"))
+    hands.tap("[data-action=call_staff]")
+    wait_until(lambda: pressed.actions == [CallStaff(CallFor.ELDER)])
+
+
+def test_an_elder_page_gives_way_to_the_verdict(hands: Hands, screen: Screen) -> None:
+    hands.go("elder/paper_show")
+    wait_until(lambda: screen.pages)
+    screen.publish(verdict("admitted"))
+    wait_until(lambda: hands.driver.current_url == hands.address)
+
+
+def test_a_page_left_alone_warns_before_it_closes(hands: Hands) -> None:
+    hands.go("elder/phone")
+    hands.driver.execute_script("document.body.dataset.idleS = '20'")
+    wait_until(hands.driver.find_element(By.ID, "idle").is_displayed)
+    hands.tap("#stay")
+    hands.driver.execute_script("document.body.dataset.idleS = '120'")
+    wait_until(lambda: not hands.driver.find_element(By.ID, "idle").is_displayed())
+    hands.driver.execute_script("document.body.dataset.idleS = '0'")
+    wait_until(lambda: hands.driver.current_url == hands.address)
