@@ -134,6 +134,22 @@ def judge_temperature(results: Sequence[Reading | NoReading], policy: EntryPolic
     return Verdict(Outcome.HOLD, (Why.NOT_MEASURABLE.value,))
 
 
+def judge_vouched(results: Sequence[Reading | NoReading], policy: EntryPolicy, rules: Rules) -> Verdict | Next:
+    """The decision about somebody whom a named member of staff typed in: no code, so the temperature decides (V-34).
+
+    The admission carries the note `no_credential`, and the record the operator: false entries can be attributed (V-22).
+    A policy that does not take typed entries holds them for another way.
+    """
+    if rules.version == 0:
+        return Verdict(Outcome.HOLD, (Why.NO_RULES.value,), cannot_tell=True)
+    if not policy.typed_entries_admit:
+        return Verdict(Outcome.HOLD, (Why.NO_CREDENTIAL.value,))
+    outcome = judge_temperature(results, policy)
+    if isinstance(outcome, Verdict) and outcome.outcome is Outcome.ADMIT:
+        return Verdict(Outcome.ADMIT, (Why.NO_CREDENTIAL.value,))
+    return outcome
+
+
 def decide(
     checked: Checked,
     results: Sequence[Reading | NoReading],

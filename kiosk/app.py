@@ -14,11 +14,13 @@ import cv2
 
 from config.kiosk import KioskSettings
 from firmware_bridge.build import make_gate, make_thermometer
+from kiosk.actions import Action, ActionResult
 from kiosk.board import Board, Link, setup_state
 from kiosk.bundle_store import BundleStore
 from kiosk.camera import Camera, CameraState
 from kiosk.clock import KioskClock
 from kiosk.decoder import Decoder
+from kiosk.desk import Desk
 from kiosk.enrol import EnrolError, Identity, enrol_by_text, load_identity
 from kiosk.lane import Lane, RulesInForce
 from kiosk.screen import Screen
@@ -27,6 +29,7 @@ from kiosk.store import Journal
 from kiosk.syncer import Health, Syncer
 from protocol.bundle import PlaceNames
 from protocol.policy import EntryPolicy
+from protocol.staff import StaffList
 from protocol.trust import TrustList
 from protocol.words import Direction
 
@@ -61,8 +64,9 @@ class Entrance:
     def __init__(self, settings: KioskSettings) -> None:
         self.settings = settings
         self.camera = Camera(settings.camera)
-        self.screen = Screen(settings.screen, frame_source=self._preview)
         self.lane: Lane | None = None
+        self.desk: Desk | None = None
+        self.screen = Screen(settings.screen, frame_source=self._preview, on_action=self._act)
 
     def run(self, stop: threading.Event) -> None:
         """Serve until *stop* is set; everything that was started is stopped again, in the opposite order."""
@@ -144,14 +148,21 @@ class Entrance:
             publish=publish,
             is_online=lambda: syncer.is_online,
         )
+        self.desk = Desk(self.lane, lambda: bundles.held.staff if bundles.held else StaffList())
         syncer.start()
         try:
             self.lane.run(stop)
         finally:
+            self.desk = None
             syncer.stop()
             for device in reversed(devices):
                 device.stop()
             journal.close()
+
+    def _act(self, action: Action) -> ActionResult:
+        if self.desk is None:
+            return ActionResult(False, Text("本机尚未启用", "This kiosk is not at work yet"))
+        return self.desk.act(action)
 
     def _health(self) -> Health:
         """One word a part, and open faults, for the server's fleet page."""

@@ -44,7 +44,7 @@ from protocol.credentials import check
 from protocol.credentials.model import Checked
 from protocol.credentials.policy import CheckPolicy
 from protocol.credentials.reasons import Reason
-from protocol.passage import Place
+from protocol.passage import Personal, Place
 from protocol.policy import EntryPolicy
 from protocol.status_list import StatusLists
 from protocol.trust import TrustList
@@ -94,6 +94,14 @@ class _Answered:
     at_ms: int
 
 
+@dataclass(frozen=True, slots=True)
+class _Proxy:
+    operator: str
+    helper: Personal
+    reading: Reading | None
+    until_s: float
+
+
 class Lane:
     """One entrance. `run` until *stop* is set; `submit` brings work from other threads (scan heads, staff, screen)."""
 
@@ -130,6 +138,7 @@ class Lane:
         self._around: Surroundings | None = None
         self._cost = dict.fromkeys(("decode", "verify", "decide", "seal", "commit", "publish"), 0.0)
         self._degraded: tuple[str, ...] = ()
+        self._proxy: _Proxy | None = None
 
     # -- the loop ----------------------------------------------------------------------------------------------------
 
@@ -151,7 +160,7 @@ class Lane:
                 self.last_codes = []
             self._work()
             self._poll_window()
-            self._carry_out(self.station.tick(time.monotonic()))
+            self.carry_out(self.station.tick(time.monotonic()))
             now = time.monotonic()
             if now - refreshed >= REFRESH_S:
                 refreshed = now
@@ -177,7 +186,10 @@ class Lane:
                 job = self._jobs.get_nowait()
             except queue.Empty:
                 return
-            job()
+            try:
+                job()
+            except Exception:  # a defect in one button must not end the entrance; whoever asked gets the error
+                log.exception("job failed")
 
     # -- codes -------------------------------------------------------------------------------------------------------
 
@@ -187,7 +199,7 @@ class Lane:
         if seen.showing is Showing.AGAIN and before is not None:
             if before.outcome is Outcome.ADMIT:
                 minutes = max(0, self.clock.stamp().at_ms - before.at_ms) // 60_000
-                self._carry_out(self.station.note("same_again", time.monotonic(), minutes_ago=minutes))
+                self.carry_out(self.station.note("same_again", time.monotonic(), minutes_ago=minutes))
                 return
             state = self.station.state
             if isinstance(state, OnScreen) and digest == self._current and not state.results:
@@ -202,8 +214,22 @@ class Lane:
             self._answer_note(checked)
             return
         shown_before = Reason.SEEN_BEFORE in checked.reasons or self._is_replay(checked)
-        self._current = digest
-        self.serve(Person(checked, EntryMode.SCAN, shown_before=shown_before, seen_s=seen.at_s))
+        proxy, self._proxy = self._proxy, None
+        if proxy is not None and time.monotonic() < proxy.until_s:
+            self.serve(
+                Person(
+                    checked, EntryMode.PROXY, operator=proxy.operator, shown_before=shown_before, typed=proxy.helper
+                ),
+                digest,
+            )
+            if proxy.reading is not None:
+                self.typed_reading(proxy.reading)
+            return
+        self.serve(Person(checked, EntryMode.SCAN, shown_before=shown_before, seen_s=seen.at_s), digest)
+
+    def expect_proxy(self, operator: str, helper: Personal, reading: Reading | None, within_s: float) -> None:
+        """The next code is shown for somebody else (代扫); *helper* says who helps and how related."""
+        self._proxy = _Proxy(operator, helper, reading, time.monotonic() + within_s)
 
     def _check(self, text: str, rules: RulesInForce) -> Checked:
         policy = rules.policy
@@ -239,15 +265,16 @@ class Lane:
         else:
             code = "already_enrolled"
         self.note_event("note", (("code", code),))
-        self._carry_out(self.station.note(code, time.monotonic()))
+        self.carry_out(self.station.note(code, time.monotonic()))
 
-    def serve(self, person: Person) -> None:
-        """Begin with a person: from a code, or from what staff typed. Runs in the lane's thread."""
-        self._around = self._surroundings()
+    def serve(self, person: Person, digest: bytes = b"") -> None:
+        """Begin with a person: from a code with its *digest*, or from what staff typed. Runs in the lane's thread."""
+        self._current = digest
+        self._around = self.surroundings()
         started = time.perf_counter()
         effects = self.station.code(person, self._around, time.monotonic())
         self._cost["decide"] = time.perf_counter() - started
-        self._carry_out(effects)
+        self.carry_out(effects)
 
     def typed_reading(self, reading: Reading) -> None:
         """Staff typed a temperature for the person being served. Runs in the lane's thread."""
@@ -267,13 +294,14 @@ class Lane:
 
     def _measured(self, result: Reading | NoReading) -> None:
         started = time.perf_counter()
-        effects = self.station.measurement(result, self._around or self._surroundings(), time.monotonic())
+        effects = self.station.measurement(result, self._around or self.surroundings(), time.monotonic())
         self._cost["decide"] = time.perf_counter() - started
-        self._carry_out(effects)
+        self.carry_out(effects)
 
     # -- effects -----------------------------------------------------------------------------------------------------
 
-    def _carry_out(self, effects: list[Effect]) -> None:
+    def carry_out(self, effects: list[Effect]) -> None:
+        """Do what the station asked for, in order. Runs in the lane's thread."""
         while effects:
             effect, *effects = effects
             if isinstance(effect, OpenWindow):
@@ -295,7 +323,7 @@ class Lane:
 
     def _record(self, effect: Record) -> list[Effect]:
         """Commit before anything opens or turns green."""
-        around = self._around or self._surroundings()
+        around = self._around or self.surroundings()
         try:
             stored = self.commit(effect)
         except JournalError as error:
@@ -322,7 +350,7 @@ class Lane:
 
     def _remember(self, effect: Record) -> None:
         answered = _Answered(effect.facts.outcome, self.clock.stamp().at_ms)
-        keys = [self._current]
+        keys = [self._current] if self._current else []
         credential = effect.person.checked.credential
         if credential is not None and credential.cti is not None and answered.outcome is Outcome.ADMIT:
             keys.append(hashlib.blake2b(b"cti" + credential.cti, digest_size=16).digest())
@@ -358,7 +386,8 @@ class Lane:
         ]
         return tuple(word for is_so, word in found if is_so)
 
-    def _surroundings(self) -> Surroundings:
+    def surroundings(self) -> Surroundings:
+        """What a decision at this moment rests on."""
         rules = self.rules.in_force()
         return Surroundings(
             policy=rules.policy,
@@ -377,10 +406,12 @@ class Lane:
             self._degraded = degraded
             self.note_event("mode", (("degraded", " ".join(degraded)),))
 
-    def note_event(self, event: str, detail: tuple[tuple[str, str | int], ...] = ()) -> None:
+    def note_event(
+        self, event: str, detail: tuple[tuple[str, str | int], ...] = (), *, count: tuple[str, ...] = ()
+    ) -> None:
         """Put an event of the kiosk itself into the journal; a journal that refuses is shown, never raised."""
         try:
-            self.journal.append(self.place, self.clock.stamp(), event, detail=detail, day=self.clock.day())
+            self.journal.append(self.place, self.clock.stamp(), event, detail=detail, count=count, day=self.clock.day())
             self.journal_problem = None
         except JournalError as error:
             self.journal_problem = error

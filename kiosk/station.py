@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from firmware_bridge.reading import NoReading, Reading
-from kiosk.admission import Next, Rules, Verdict, Why, decide, judge_credential, measured
+from kiosk.admission import Next, Rules, Verdict, Why, decide, judge_credential, judge_vouched, measured
 from protocol.credentials.model import Checked
 from protocol.passage import Facts, Personal, Temperature
 from protocol.policy import EntryPolicy
@@ -35,6 +35,11 @@ class Person:
     shown_before: bool = False
     typed: Personal | None = field(default=None, repr=False)  # what staff entered for a proxy or manual entry
     seen_s: float = 0.0  # steady time of the frame that showed the code
+
+    @property
+    def is_vouched(self) -> bool:
+        """Whether a named member of staff typed this person in, without any credential."""
+        return self.typed is not None and self.operator is not None and self.checked.credential is None
 
     def is_same_as(self, other: Checked) -> bool:
         """Whether *other* is this person's refreshed code."""
@@ -153,7 +158,9 @@ class Station:
         return self._begin(person, around, now_s)
 
     def _begin(self, person: Person, around: Surroundings, now_s: float) -> list[Effect]:
-        verdict = judge_credential(person.checked, around.policy, around.rules, shown_before=person.shown_before)
+        verdict = None
+        if not person.is_vouched:
+            verdict = judge_credential(person.checked, around.policy, around.rules, shown_before=person.shown_before)
         if verdict is not None:
             return self._record(person, verdict, (), around)
         self.state = Measuring(person, since_s=now_s)
@@ -165,13 +172,16 @@ class Station:
             return []
         was_open = self.state.window_open
         state = replace(self.state, results=(*self.state.results, result), window_open=False)
-        answer = decide(
-            state.person.checked,
-            state.results,
-            around.policy,
-            around.rules,
-            shown_before=state.person.shown_before,
-        )
+        if state.person.is_vouched:
+            answer = judge_vouched(state.results, around.policy, around.rules)
+        else:
+            answer = decide(
+                state.person.checked,
+                state.results,
+                around.policy,
+                around.rules,
+                shown_before=state.person.shown_before,
+            )
         if answer is Next.MEASURE_AGAIN:
             pause = RETEST_AFTER_S if isinstance(result, Reading) else RETRY_AFTER_S
             self.state = replace(state, reopen_at_s=now_s + pause)
@@ -187,7 +197,7 @@ class Station:
         resolved into an admission, and nothing happens then.
         """
         state = self.state
-        if isinstance(state, Showing) and state.verdict.outcome is Outcome.HOLD and state.person.checked.valid:
+        if isinstance(state, Showing) and _may_go_on(state):
             self.state = Measuring(replace(state.person, operator=operator), (), window_open=False, since_s=now_s)
         elif isinstance(state, Measuring):
             self.state = replace(state, person=replace(state.person, operator=operator))
@@ -198,8 +208,15 @@ class Station:
     def remeasure(self, around: Surroundings, now_s: float) -> list[Effect]:
         """Measure the held person again by the kiosk's own thermometer."""
         state = self.state
-        if isinstance(state, Showing) and state.verdict.outcome is Outcome.HOLD and state.person.checked.valid:
+        if isinstance(state, Showing) and _may_go_on(state):
             return self._begin(state.person, around, now_s)
+        return []
+
+    def hold_screen(self, now_s: float, for_s: float) -> list[Effect]:
+        """Keep the verdict on the screen for *for_s* more seconds from now (a finger holds it), or for less."""
+        if isinstance(self.state, Showing):
+            self.state = replace(self.state, until_s=now_s + for_s)
+            return [Show()]
         return []
 
     def note(self, code: str, now_s: float, *, minutes_ago: int | None = None) -> list[Effect]:
@@ -266,6 +283,11 @@ class Station:
     ) -> list[Effect]:
         self.state = Recording(person, verdict, results, then)
         return [Record(facts_of(person, verdict, results, around), personal_of(person, results), person)]
+
+
+def _may_go_on(state: Showing) -> bool:
+    """Whether a held person's temperature may be taken again: their credential was good, or staff vouch for them."""
+    return state.verdict.outcome is Outcome.HOLD and (state.person.checked.valid or state.person.is_vouched)
 
 
 def facts_of(person: Person, verdict: Verdict, results: Sequence[Reading | NoReading], around: Surroundings) -> Facts:

@@ -25,6 +25,7 @@ class EntryPolicy:
     status_max_age_s: int = 86400  # F-05: older status lists are stale
     bundle_max_age_s: int = 259200  # N-32: 3 days; older rules are stale
     stale_rules_hold: bool = False  # E-25: False warns and marks while people keep moving, True checks by hand
+    typed_entries_admit: bool = True  # V-34: a person whom staff typed in may enter with a normal temperature
     accepts: tuple[str, ...] = (  # credential kinds that can admit without a colour of ours
         "health_code",
         "paper_code",
@@ -46,6 +47,7 @@ class EntryPolicy:
                 10: self.bundle_max_age_s,
                 11: self.stale_rules_hold,
                 12: list(self.accepts),
+                13: self.typed_entries_admit,
             }
         )
 
@@ -66,6 +68,7 @@ class EntryPolicy:
             bundle_max_age_s=f.integer(10, 60, 365 * 86400),
             stale_rules_hold=f.take(11, bool),
             accepts=f.texts(12),
+            typed_entries_admit=f.take(13, bool),
         )
         f.done()
         return policy

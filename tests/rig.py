@@ -30,6 +30,7 @@ from kiosk.store import Journal
 from protocol.cose import Alg
 from protocol.credentials import health_code
 from protocol.credentials.identity import Identity, identity_info, seal_identity
+from protocol.journal import header_of
 from protocol.policy import EntryPolicy
 from protocol.trust import TrustedKey, TrustList, spki_of
 from protocol.words import Colour, CredentialKind, Direction
@@ -247,6 +248,7 @@ class Rig:
             publish=publish,
             is_online=lambda: True,
         )
+        self._looked_at = (0, 0)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self.lane.run, args=(self._stop,), name="lane", daemon=True)
 
@@ -254,6 +256,9 @@ class Rig:
         self.camera.start()
         self.air.start()
         self._thread.start()
+        deadline = time.monotonic() + 20
+        while self.journal.head()[0] == 0 and time.monotonic() < deadline:
+            time.sleep(0.005)  # until "started" is on record
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -267,11 +272,20 @@ class Rig:
         """Show each text until its passage is recorded; returns the sequences it stands under (0: none in time)."""
         found = []
         for text in texts:
-            before = self.journal.head()[0]
+            before = self.last_passage()
             self.pictures.show(text)
             deadline = time.monotonic() + each_s
-            while self.journal.head()[0] == before and time.monotonic() < deadline:
+            while self.last_passage() == before and time.monotonic() < deadline:
                 time.sleep(0.005)
-            found.append(self.journal.head()[0] if self.journal.head()[0] > before else 0)
+            found.append(self.last_passage() if self.last_passage() > before else 0)
             self.pictures.show(None)
         return found
+
+    def last_passage(self) -> int:
+        """The sequence of the newest record that is a passage and not an event; 0 when there is none."""
+        head = self.journal.head()[0]
+        if head != self._looked_at[0]:
+            _, _, records = self.journal.unsent(100_000, limit_bytes=10**9)
+            passages = [r.sequence for r in records if header_of(r, self.device.id).facts]
+            self._looked_at = (head, passages[-1] if passages else 0)
+        return self._looked_at[1]
