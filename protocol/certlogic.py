@@ -42,12 +42,31 @@ def evaluate(expression: object, data: object) -> object:
 
 
 def to_json_value(value: object) -> object:
-    """A result as JSON: date-times become text with milliseconds and Z."""
-    if isinstance(value, datetime):
-        return value.strftime("%Y-%m-%dT%H:%M:%S.") + f"{value.microsecond // 1000:03d}Z"
-    if isinstance(value, list):
-        return [to_json_value(item) for item in value]
-    return value
+    """A result as JSON: date-times become text with milliseconds and Z.
+
+    Raises CertLogicError for a result of more than MAX_STEPS values: `reduce` can build in a few steps what would take
+    for ever to write down.
+    """
+    return _Writing().value(value, 0)
+
+
+class _Writing:
+    """One conversion to JSON, which counts its values."""
+
+    def __init__(self) -> None:
+        self.written = 0
+
+    def value(self, value: object, depth: int) -> object:
+        self.written += 1
+        if self.written > MAX_STEPS or depth > MAX_DEPTH:
+            raise CertLogicError("The result is too large to be written down.")
+        if isinstance(value, datetime):
+            return value.strftime("%Y-%m-%dT%H:%M:%S.") + f"{value.microsecond // 1000:03d}Z"
+        if isinstance(value, list):
+            return [self.value(item, depth + 1) for item in value]
+        if isinstance(value, Mapping):
+            return {name: self.value(item, depth + 1) for name, item in value.items()}
+        return value
 
 
 def is_truthy(value: object) -> bool:
@@ -82,12 +101,12 @@ def _integer(value: object, what: str) -> int:
 
 
 def _same(left: object, right: object) -> bool:
-    """Equality without coercion: true is not 1."""
+    """Equality without coercion: true is not 1. Two arrays or objects are never equal, as in JavaScript."""
     if isinstance(left, bool) or isinstance(right, bool):
         return left is right
     if _is_integer(left) or _is_integer(right):
         return _is_integer(left) and _is_integer(right) and left == right
-    return type(left) is type(right) and left == right
+    return type(left) is type(right) and not isinstance(left, list | Mapping) and left == right
 
 
 _COMPARISONS: Final[dict[str, Callable[[int, int], bool]]] = {

@@ -147,15 +147,18 @@ def age(part: StatusList | VenueSerials, at: datetime) -> timedelta:
     return max(timedelta(0), at - part.issued_at)
 
 
-def from_signed(data: bytes, trust: TrustList) -> StatusList | VenueSerials:
+def from_signed(data: bytes, trust: TrustList, *, at: datetime | None = None) -> StatusList | VenueSerials:
     """Verify with a key of *trust* that may sign status lists, and unpack. Raises StatusError and nothing else.
 
+    With *at*, the key must be within its own validity then.
     Unpacking stops at MAX_UNPACKED_BYTES. Whether the list is still fresh is the reader's decision (`age`,
     `expires_at`); an old list says more than none.
     """
     try:
         message = parse1(data, max_bytes=MAX_SIGNED_BYTES)
         keys = [key for key in trust.with_kid(message.kid) if STATUS_LIST_USE in key.uses]
+        if at is not None:
+            keys = [key for key in keys if key.is_valid(at)]
         if not keys:
             raise StatusError("The status list is signed with a key that may not sign status lists.")
         payload = verify1(message, keys[0].public_key, alg=keys[0].alg, external_aad=_CONTEXT)

@@ -50,6 +50,10 @@ class TrustedKey:
         """The key object; loaded once per key and process. Raises TrustError when it is none."""
         return load_spki(self.spki)
 
+    def is_valid(self, at: datetime) -> bool:
+        """Whether the key may be relied on at that time."""
+        return (self.not_before is None or at >= self.not_before) and (self.not_after is None or at <= self.not_after)
+
 
 @lru_cache(maxsize=4096)
 def load_spki(spki: bytes) -> PublicKey:

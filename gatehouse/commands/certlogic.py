@@ -14,7 +14,7 @@ import sys
 
 from protocol.certlogic import CertLogicError, evaluate, to_json_value
 
-MAX_LINE_CHARS = 16 * 1024 * 1024
+MAX_LINE_BYTES = 16 * 1024 * 1024
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -24,18 +24,25 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Answer every line of standard input; returns 0."""
-    for line in sys.stdin:
-        if line.strip():
+    lines = sys.stdin.buffer
+    while line := lines.readline(MAX_LINE_BYTES + 1):
+        if len(line) > MAX_LINE_BYTES:
+            while line and not line.endswith(b"\n"):
+                line = lines.readline(MAX_LINE_BYTES)
+            print(json.dumps({"error": "This line has more than 16 MiB."}), flush=True)
+        elif line.strip():
             print(json.dumps(answer(line)), flush=True)
     return 0
 
 
-def answer(line: str) -> dict[str, object]:
+def _no_constant(name: str) -> object:
+    raise ValueError(f"{name} is not JSON")
+
+
+def answer(line: bytes | str) -> dict[str, object]:
     """The answer to one line: `result`, or `error` with a sentence."""
-    if len(line) > MAX_LINE_CHARS:
-        return {"error": "This line has more than 16 MiB."}
     try:
-        request = json.loads(line)
+        request = json.loads(line, parse_constant=_no_constant)
     except (ValueError, RecursionError):
         return {"error": "This line is not JSON."}
     if not isinstance(request, dict) or "logic" not in request:

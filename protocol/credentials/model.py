@@ -104,8 +104,11 @@ def refused(kind: CredentialKind, *reasons: Reason, credential: Credential | Non
 
 
 def believed(credential: Credential, *reasons: Reason) -> Checked:
-    """A `Checked` about a credential whose signature held: valid unless one of *reasons* refuses."""
-    return Checked(credential.kind, credential, not any(reason.refuses for reason in reasons), reasons)
+    """A `Checked` about a credential whose signature held: valid unless one of *reasons* refuses; those come first."""
+    if not reasons:
+        return Checked(credential.kind, credential, True)
+    in_order = tuple(sorted(dict.fromkeys(reasons), key=lambda reason: not reason.refuses))
+    return Checked(credential.kind, credential, not in_order[0].refuses, in_order)
 
 
 LAST_SECOND: Final = 253_402_300_799  # 9999-12-31T23:59:59Z, the last that datetime can say

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import zlib
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -71,6 +72,14 @@ def test_a_list_of_a_stranger_is_refused() -> None:
     ):
         with pytest.raises(StatusError):
             from_signed(data, TRUST)
+
+
+def test_a_list_of_a_key_that_is_over_is_refused_when_the_time_is_given() -> None:
+    over = replace(TRUST, keys=(replace(TRUST.keys[0], not_after=NOW),))
+    data = paper([0]).to_signed(P256, alg=Alg.ES256, kid=KID)
+    assert from_signed(data, over) and from_signed(data, over, at=NOW)
+    with pytest.raises(StatusError):
+        from_signed(data, over, at=LATER)
 
 
 def signed(changes: dict[int, object]) -> bytes:
