@@ -7,17 +7,13 @@ are the associated data of the last. Argon2id stretches the passphrase, ChaCha20
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
-from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from cryptography.hazmat.primitives.hpke import MLKEM768X25519PrivateKey
-from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 
 from protocol import cbor
 from protocol.errors import ProtocolError
@@ -26,15 +22,12 @@ from protocol.sealing import SealPrivateKey
 from protocol.vault_keys import IdentityKey, SealKey, VaultKeys, vault_fingerprint
 from server.vault.errors import VaultError
 from server.vault.files import replace_file
+from server.vault.locked import lock, unlock
 
 KEY_FILE = "vault-keys.bin"
 PUBLIC_FILE = "vault-public.cbor"
 MIN_PASSPHRASE_BYTES = 12
 _FORMAT = "gatehouse vault keys 1"
-_ARGON2 = (3, 65536, 4)  # RFC 9106 section 4, second recommended option: 3 iterations, 64 MiB, 4 lanes
-_MAX_ARGON2 = (10, 1024 * 1024, 16)  # what a file may ask of us: a changed one must not eat the machine
-_SALT_BYTES = 16
-_NONCE_BYTES = 12
 _MLKEM_SEED_BYTES = 64  # FIPS 203: d and z
 _KEY_BYTES = 32
 
@@ -149,8 +142,6 @@ def write_keys(folder: Path, keys: VaultSecrets, passphrase: bytes, *, replacing
         raise VaultError(
             f"{path} already holds a vault's keys.", hint="Nothing was changed. Another vault: another folder."
         )
-    salt, nonce = secrets.token_bytes(_SALT_BYTES), secrets.token_bytes(_NONCE_BYTES)
-    head = cbor.encode([_FORMAT, salt, list(_ARGON2)])
     clear = cbor.encode(
         {
             1: keys.signing_seed,
@@ -161,8 +152,7 @@ def write_keys(folder: Path, keys: VaultSecrets, passphrase: bytes, *, replacing
             6: keys.log_tags,
         }
     )
-    sealed = ChaCha20Poly1305(_stretch(passphrase, salt, _ARGON2)).encrypt(nonce, clear, head)
-    replace_file(path, cbor.encode({1: _FORMAT, 2: salt, 3: list(_ARGON2), 4: nonce, 5: sealed}))
+    replace_file(path, lock(clear, passphrase, _FORMAT))
 
 
 def read_keys(folder: Path, passphrase: bytes) -> VaultSecrets:
@@ -181,24 +171,11 @@ def read_keys(folder: Path, passphrase: bytes) -> VaultSecrets:
     if path.stat().st_mode & 0o077:
         raise VaultError(f"{path} can be read by others.", hint=f"Only its owner may: chmod 600 {path}")
     try:
-        f = Fields(cbor.decode_strict(data), "key file")
-        name, salt, cost = f.text(1), f.octets(2, exactly=_SALT_BYTES), f.take(3, list)
-        nonce, sealed = f.octets(4, exactly=_NONCE_BYTES), f.octets(5)
-        f.done()
-        if name != _FORMAT or len(cost) != 3 or not all(type(c) is int for c in cost):
-            raise ProtocolError("key file: not in a format this version knows", code="bad_format")
-        if any(not 1 <= c <= most for c, most in zip(cost, _MAX_ARGON2, strict=True)):
-            raise ProtocolError("key file: its Argon2 figures are out of bounds", code="bad_format")
-        head = cbor.encode([_FORMAT, salt, cost])
-        clear = ChaCha20Poly1305(_stretch(passphrase, salt, cost)).decrypt(nonce, sealed, head)
-        return _secrets_from(clear)
-    except InvalidTag:
+        return _secrets_from(unlock(data, passphrase, _FORMAT))
+    except (ProtocolError, ValueError, TypeError) as error:
         raise VaultError(
-            f"{path} does not open.",
-            hint="The passphrase is another one, or the file was changed. Restore it from its backup.",
-        ) from None
-    except (ProtocolError, ValueError) as error:
-        raise VaultError(f"{path} is damaged: {error}.", hint="Restore it from its backup.") from error
+            f"{path} does not open: {error}.", hint="Check the passphrase, or restore it from its backup."
+        ) from error
 
 
 def write_public(folder: Path, keys: VaultSecrets, now_ms: int) -> Path:
@@ -220,12 +197,6 @@ def _new_seal(now_ms: int) -> SealSecret:
 
 def _new_identity(now_ms: int) -> IdentitySecret:
     return IdentitySecret(secrets.token_bytes(_KEY_BYTES), now_ms)
-
-
-def _stretch(passphrase: bytes, salt: bytes, cost: Sequence[int]) -> bytes:
-    iterations, memory_kib, lanes = cost
-    kdf = Argon2id(salt=salt, length=_KEY_BYTES, iterations=iterations, lanes=lanes, memory_cost=memory_kib)
-    return kdf.derive(passphrase)
 
 
 def _secrets_from(clear: bytes) -> VaultSecrets:
