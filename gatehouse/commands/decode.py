@@ -22,7 +22,8 @@ import numpy as np
 
 from config.errors import GatehouseError
 from kiosk.capture import PICTURE_ENDINGS
-from kiosk.decoder import Code, Decoder, Image
+from kiosk.decoder import Code, Decoder
+from kiosk.decoding.engines import Image
 from kiosk.decoding.pictures import PictureError, load_picture
 
 FRAME_SHARE = 0.8  # of the frame period; the rest belongs to the camera, the verdict and the screen
