@@ -150,9 +150,8 @@ def age(part: StatusList | VenueSerials, at: datetime) -> timedelta:
 def from_signed(data: bytes, trust: TrustList, *, at: datetime | None = None) -> StatusList | VenueSerials:
     """Verify with a key of *trust* that may sign status lists, and unpack. Raises StatusError and nothing else.
 
-    With *at*, the key must be within its own validity then.
-    Unpacking stops at MAX_UNPACKED_BYTES. Whether the list is still fresh is the reader's decision (`age`,
-    `expires_at`); an old list says more than none.
+    With *at*, the key must be within its own validity then. Unpacking stops at MAX_UNPACKED_BYTES. Whether the list is
+    still fresh is the reader's decision (`age`, `expires_at`); an old list says more than none.
     """
     try:
         message = parse1(data, max_bytes=MAX_SIGNED_BYTES)
