@@ -118,6 +118,7 @@
   // --- checks while typing: the newest answer wins -------------------------------------------------------------------------
   let asked = 0;
   document.addEventListener("input", async (event) => {
+    tell(""); // an old complaint must not stand over the buttons
     const input = event.target.closest("input[data-check]");
     if (!input) return;
     const said = document.getElementById(`${input.id}-said`);
