@@ -123,9 +123,8 @@ def _from_x509(certificate: x509.Certificate) -> TrustedKey:
     der = certificate.public_bytes(Encoding.DER)
     try:
         key = certificate.public_key()
-        countries = certificate.subject.get_attributes_for_oid(NameOID.COUNTRY_NAME)
     except (ValueError, UnsupportedAlgorithm) as error:
-        raise TrustError("The certificate's key or subject cannot be read.") from error
+        raise TrustError("The certificate's key cannot be read.") from error
     if not isinstance(key, ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey | rsa.RSAPublicKey):
         raise TrustError("The certificate's key is of a kind we do not verify with.")
     return TrustedKey(
@@ -136,8 +135,17 @@ def _from_x509(certificate: x509.Certificate) -> TrustedKey:
         not_before=certificate.not_valid_before_utc,
         not_after=certificate.not_valid_after_utc,
         dcc_types=dcc_types_of(der),
-        country=str(countries[0].value) if countries else None,
+        country=_country_of(certificate),
     )
+
+
+def _country_of(certificate: x509.Certificate) -> str | None:
+    """The country in the subject, for people to read; an odd subject is no reason to leave a key out."""
+    try:
+        countries = certificate.subject.get_attributes_for_oid(NameOID.COUNTRY_NAME)
+    except ValueError:
+        return None
+    return str(countries[0].value)[:8] if countries else None
 
 
 def _algorithm_of(key: PublicKey) -> Alg:
