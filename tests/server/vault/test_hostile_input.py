@@ -139,7 +139,7 @@ def test_records_come_back_as_they_were_packed(rows: list[tuple[int, int, bytes]
 
 
 @pytest.mark.slow
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(at=st.integers(0, 2000), bit=st.integers(0, 7))
 def test_a_changed_key_file_does_not_open(world: World, at: int, bit: int) -> None:
     path = world.folder / KEY_FILE
