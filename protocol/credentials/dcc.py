@@ -121,7 +121,10 @@ _BIRTH_DATE: Final = re.compile(r"((19|20)\d\d(-\d\d){0,2}(?:(?<=-\d\d-\d\d)T[\d
 _ICAO_NAME: Final = re.compile(r"[A-Z<]*")
 _COUNTRY: Final = re.compile(r".*[A-Z]{1,10}.*")
 _DATE: Final = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
-_DATE_TIME: Final = re.compile(r"(\d{4}-\d\d-\d\d)[Tt]\d\d:\d\d(:\d\d(\.\d+)?)?([Zz]|[+-]\d\d(:?\d\d)?)?", re.ASCII)
+# RFC 3339, and what issuers write instead: a space, no zone, an hour as the zone
+_DATE_TIME: Final = re.compile(
+    r"(\d{4}-\d\d-\d\d)[Tt ]\d\d:\d\d(:\d\d([.,]\d+)?)?([Zz]|[+-]\d{1,2}(:?\d\d)?)?", re.ASCII
+)
 _MAX_CHARS: Final = 80
 
 

@@ -177,6 +177,14 @@ def test_se_date_times_as_cbor_tag_0_are_read_as_text() -> None:
     assert checked.credential.claims["t"] == [TEST]
 
 
+@pytest.mark.parametrize(
+    "moment",
+    ["2021-09-30T08:00:00.123+02:00", "2021-09-30T08:00Z", "2021-09-30T08:00:00", "2021-09-30 08:00:00+2"],
+)
+def test_sample_times_are_read_as_issuers_write_them(moment: str) -> None:
+    assert reasons(dcc({"t": [TEST | {"sc": moment}]})) == ()
+
+
 def test_es_float_times_are_accepted() -> None:
     assert reasons(dcc(claim_4=float(EXP), claim_6=IAT + 0.25)) == ()
 
