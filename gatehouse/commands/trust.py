@@ -190,6 +190,7 @@ def _write(path: Path, data: bytes, *, mode: int) -> None:
     try:
         handle = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
         with os.fdopen(handle, "wb") as file:
+            os.fchmod(file.fileno(), mode)  # also when a partial file of an earlier run lay there
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
