@@ -55,11 +55,13 @@ def ask_and_open(desk: Desk) -> Asked:
         form="/queries/new",
     )
     path = page.url.removeprefix(desk.base)
+    password = desk.folder / "approver-password"
+    password.write_text(desk.password + "\n", encoding="utf-8")
+    password.chmod(0o600)
     desk.processes.run(
         *("approve", "sign", path.rsplit("/", 1)[-1], "--server", desk.base, "--user", "district", "--yes"),
         *("--key", str(desk.folder / "approver.key")),
-        *("--passphrase-file", str(desk.folder / "approver-passphrase"), "--password-file", "-"),
-        stdin=desk.password,
+        *("--passphrase-file", str(desk.folder / "approver-passphrase"), "--password-file", str(password)),
     )
     result = investigator.post(f"{path}/look", {}, form=path)
     text = html.unescape(re.sub(r"<[^>]+>", " ", result.text))

@@ -321,9 +321,9 @@ def play(folder: Path, ports: Ports, seconds: float | None, say: Callable[[str],
     """Run the demo for *seconds* (None: until Ctrl-C) and count what happened."""
     outcomes: Counter[str] = Counter()
     opened: Asked | None = None
-    ends = None if seconds is None else time.monotonic() + seconds
     with Street(folder, ports, say) as street:
         say(_addresses(street))
+        ends = None if seconds is None else time.monotonic() + seconds
         try:
             for part, outcome in street.everybody():
                 outcomes[outcome or "unread"] += 1
