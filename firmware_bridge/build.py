@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from config.devices import CalibrationFile, GateSettings, IdCardSettings, ScanHeadSettings, ThermometerSettings
-from config.errors import ConfigError
 from config.loading import load
 from firmware_bridge.clock import SYSTEM_CLOCK, Clock
+from firmware_bridge.drivers.gatehouse_mcu import GatehouseMcu
 from firmware_bridge.drivers.gm65 import Gm65
 from firmware_bridge.drivers.gy614v import Gy614v
 from firmware_bridge.drivers.gymcu90614 import Gymcu90614
@@ -56,18 +56,33 @@ def make_thermometer(settings: ThermometerSettings, *, clock: Clock = SYSTEM_CLO
             warm_at_start=warm,
             clock=clock,
         )
-    raise ConfigError(f"thermometer.driver {settings.driver!r} is not available.", hint="Use gy614v.")
+    return GatehouseMcu(
+        port,
+        unique_id=settings.serial_number,
+        bauds=bauds,
+        rule=rule,
+        correction=correction,
+        warm_at_start=warm,
+        clock=clock,
+    )
 
 
-def make_gate(settings: GateSettings, *, clock: Clock = SYSTEM_CLOCK) -> Gate | None:
-    """The gate of these settings, not yet started; None for "none"."""
+def make_gate(
+    settings: GateSettings, *, thermometer: Thermometer | None = None, clock: Clock = SYSTEM_CLOCK
+) -> Gate | None:
+    """The gate of these settings, not yet started; None for "none".
+
+    When gate and thermometer are the same controller, pass *thermometer*: both then share its line.
+    """
     if settings.driver == "none":
         return None
     if settings.driver == "lcus":
         return LcusGate(settings.port, dialect=settings.dialect, channel=settings.channel, clock=clock)
     if settings.driver == "modbus_relay":
         return ModbusRelayGate(settings.port, address=settings.bus_address, channel=settings.channel, clock=clock)
-    raise ConfigError(f"gate.driver {settings.driver!r} is not available.", hint="Use lcus.")
+    if isinstance(thermometer, GatehouseMcu) and thermometer.port == settings.port:
+        return thermometer.gate
+    return GatehouseMcu(settings.port, warm_at_start=True, clock=clock).gate
 
 
 def make_scan_head(settings: ScanHeadSettings, *, clock: Clock = SYSTEM_CLOCK) -> ScanHead | None:

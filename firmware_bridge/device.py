@@ -80,9 +80,9 @@ class SerialDevice(ABC):
     # -- life ------------------------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Begin connecting; returns at once. A device can be started once."""
+        """Begin connecting; returns at once. Starting again changes nothing; after `stop` a new object is needed."""
         if self._thread is not None:
-            raise RuntimeError(f"{self.kind} was started before")
+            return
         self._thread = threading.Thread(target=self._run, name=f"{self.kind} {self.port}", daemon=True)
         self._thread.start()
 
@@ -107,6 +107,12 @@ class SerialDevice(ABC):
     @property
     def status(self) -> DeviceStatus:
         """The present state with words for people; cheap, from any thread."""
+        with self._lock:
+            return self._status
+
+    @property
+    def line_status(self) -> DeviceStatus:
+        """The state of the line alone, without what the device measures about itself."""
         with self._lock:
             return self._status
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from firmware_bridge.simulators.gatehouse_mcu import GatehouseMcuSimulator
 from firmware_bridge.simulators.gy614v import Gy614vSimulator
 from firmware_bridge.simulators.gymcu90614 import Gymcu90614Simulator
 from firmware_bridge.simulators.lcus import LcusSimulator, PulseRecord
@@ -13,6 +14,7 @@ from firmware_bridge.simulators.shell import Faults, PtyShell, swap
 
 __all__ = [
     "Faults",
+    "GatehouseMcuSimulator",
     "Gm65Simulator",
     "Gy614vSimulator",
     "Gymcu90614Simulator",
