@@ -132,7 +132,7 @@ def add_panel(
         if not result.done or not isinstance(identity, str):
             sessions.wrong_pin()
             log.warning("panel pin refused")
-            return jsonify(ActionResult(False, texts.PANEL["wrong_pin"], {"field": "pin"}).to_json())
+            return jsonify(ActionResult(False, result.message or texts.PANEL["wrong_pin"], {"field": "pin"}).to_json())
         token = sessions.open(Operator(identity, str(result.values.get("operator_name", identity))))
         return _with_cookie(make_response(jsonify(ActionResult(True, result.message).to_json())), token)
 

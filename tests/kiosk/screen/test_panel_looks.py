@@ -94,7 +94,8 @@ def test_no_page_is_wider_than_the_screen_and_keys_are_large(hands: Hands, size:
         hands.go(page)
         assert hands.driver.execute_script("return document.documentElement.scrollWidth <= innerWidth"), page
         small = hands.driver.execute_script(
-            """return [...document.querySelectorAll("button, a.button, .choices label > span, .tick > span, .field input")]
+            """const keys = "button, a.button, .choices label > span, .tick > span, .field input";
+            return [...document.querySelectorAll(keys)]
             .map((e) => e.getBoundingClientRect()).filter((r) => r.width && (r.height < 38 || r.width < 38)).length"""
         )
         assert small == 0, page
