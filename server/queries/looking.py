@@ -12,7 +12,7 @@ from protocol.query import Query
 from server.ingest.models import JournalRecord, RecordKind
 from server.queries.models import QueryRow
 from server.vault.client import VaultClient
-from server.vault.indexing import BATCH_RECORDS, sealed_records
+from server.vault.indexing import sealed_records
 from server.vault.log import Head
 from server.vault.wire import OpenedRow
 
@@ -47,19 +47,15 @@ def look(reading: Session, row: QueryRow, client: VaultClient) -> Result:
         is_cut = len(passages) > query.max_rows
         passages = passages[: query.max_rows]
     stored = sealed_records(reading, passages)
-    opened: dict[tuple[bytes, int], OpenedRow] = {}
-    refused: list[tuple[bytes, int, str]] = []
-    batches = [stored[i : i + BATCH_RECORDS] for i in range(0, len(stored), BATCH_RECORDS)] or [[]]
-    for batch in batches:
-        opening = client.open(row.body, approval, [sealed for _, sealed in batch])
-        opened |= {(one.kiosk, one.sequence): one for one in opening.rows}
-        refused += opening.refused
+    # in one request (MAX_ROWS of protocol/query.py fits), so that one look is one line of the vault's log
+    opening = client.open(row.body, approval, [sealed for _, sealed in stored])
+    opened = {(one.kiosk, one.sequence): one for one in opening.rows}
     rows = [
         SeenRow(_time(record.at_ms or 0), record, opened[record.kiosk_id, record.sequence])
         for record, _ in stored
         if (record.kiosk_id, record.sequence) in opened
     ]
-    return Result(tuple(sorted(rows, key=lambda seen: seen.at)), tuple(refused), is_cut, opening.head)
+    return Result(tuple(sorted(rows, key=lambda seen: seen.at)), opening.refused, is_cut, opening.head)
 
 
 def _in_scope(reading: Session, query: Query) -> list[tuple[bytes, int]]:

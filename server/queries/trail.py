@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 from protocol import cbor
 from protocol.errors import ProtocolError
 from protocol.query import QUERY_ID_BYTES
+from server.db import Database, lock_chain
 from server.queries.models import Look, VaultLine, VaultLogCheck
 from server.vault.client import VaultClient
 from server.vault.errors import VaultError
@@ -38,31 +39,38 @@ def signing_key(public_file: bytes) -> Ed25519PublicKey:
     return Ed25519PublicKey.from_public_bytes(item[0])
 
 
-def follow_log(writing: Session, client: VaultClient, key: Ed25519PublicKey, now: datetime) -> Followed:
+def follow_log(database: Database, client: VaultClient, key: Ed25519PublicKey, now: datetime) -> Followed:
     """Compare the vault's log with our copy and append what is new, each line verified. Raises VaultAway.
 
-    Nothing of the copy is ever changed: when the two differ, the copy stays as the evidence.
+    Nothing of the copy is ever changed: when the two differ, the copy stays as the evidence. The vault is asked outside
+    any transaction, so that a slow vault holds up nobody.
     """
-    head, new_lines, problem = copied_head(writing), 0, ""
+    with database.reading() as reading:
+        began = head = copied_head(reading)
+    lines: list[VaultLine] = []
+    problem = ""
     try:
         _check_our_head(client, head)
-        while new_lines < LINES_A_RUN and (lines := client.log_lines(head.sequence)):
-            for raw in lines:
+        while len(lines) < LINES_A_RUN and (some := client.log_lines(head.sequence)):
+            for raw in some:
                 line = check_line(raw, head.sequence + 1, head.hash, key)
-                writing.add(VaultLine(**_columns(raw), sequence=line.sequence, at_ms=line.at_ms, hash=line.hash))
+                lines.append(VaultLine(**_columns(raw), sequence=line.sequence, at_ms=line.at_ms, hash=line.hash))
                 head = Head(line.sequence, line.hash)
-                new_lines += 1
     except VaultError as error:
         if error.code != "log_broken":
             raise
         problem = error.message[:400]
-    writing.flush()
-    check = writing.get(VaultLogCheck, 1)
-    if check is None:
-        writing.add(VaultLogCheck(id=1, checked_at=now, problem=problem))
-    else:
-        check.checked_at, check.problem = now, problem
-    return Followed(head, new_lines, problem)
+    with database.writing() as writing:
+        lock_chain(writing, "vault_line")
+        if copied_head(writing) != began:  # somebody else has copied the same lines meanwhile
+            return Followed(copied_head(writing), 0, problem)
+        writing.add_all(lines)
+        check = writing.get(VaultLogCheck, 1)
+        if check is None:
+            writing.add(VaultLogCheck(id=1, checked_at=now, problem=problem))
+        else:
+            check.checked_at, check.problem = now, problem
+    return Followed(head, len(lines), problem)
 
 
 def copied_head(reading: Session) -> Head:
@@ -84,18 +92,30 @@ def unmatched_looks(reading: Session, upto: int) -> list[Look]:
     return list(reading.scalars(rows))
 
 
-def unknown_openings(reading: Session) -> int:
-    """How many openings the vault's log tells of that no look here stands for: a crash, or somebody at the socket."""
-    # a look of more than one batch notes its last line; its earlier lines belong to the same query and count with it
-    known = select(Look.query_id).distinct()
-    return (
-        reading.scalar(
-            select(func.count())
-            .select_from(VaultLine)
-            .where(VaultLine.event == "opened", VaultLine.query_id.is_not(None), VaultLine.query_id.not_in(known))
-        )
-        or 0
+def unknown_openings(reading: Session, before: datetime) -> int:
+    """How many openings the vault's log tells of that no look here stands for: a crash, or somebody at the socket.
+
+    Counted up to *before*, a little in the past: a look's own row is written after the vault's line.
+    """
+    rows = (
+        select(func.count())
+        .select_from(VaultLine)
+        .join(Look, Look.log_sequence == VaultLine.sequence, isouter=True)
+        .where(VaultLine.event == "opened", VaultLine.at_ms < _ms(before), Look.id.is_(None))
     )
+    return reading.scalar(rows) or 0
+
+
+def refusals(reading: Session, since: datetime) -> int:
+    """How often the vault has refused since *since*: wrong approvals, scopes, limits."""
+    rows = (
+        select(func.count()).select_from(VaultLine).where(VaultLine.event == "refused", VaultLine.at_ms >= _ms(since))
+    )
+    return reading.scalar(rows) or 0
+
+
+def _ms(at: datetime) -> int:
+    return int(at.timestamp() * 1000)
 
 
 def _check_our_head(client: VaultClient, head: Head) -> None:

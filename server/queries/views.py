@@ -11,7 +11,7 @@ from flask import Blueprint, Response, abort, jsonify, redirect, render_template
 from flask.typing import ResponseReturnValue
 from flask_wtf.csrf import generate_csrf
 from sqlalchemy import or_, select
-from sqlalchemy.orm import joinedload, selectinload
+from sqlalchemy.orm import Session, joinedload, selectinload
 
 from config.errors import GatehouseError
 from protocol.errors import ProtocolError
@@ -36,7 +36,7 @@ from server.queries.deciding import (
 from server.queries.forms import QueryForm, ReasonForm
 from server.queries.looking import look
 from server.queries.models import USABLE, WAITING, Look, QueryRow, QueryState, QueryVenue, VaultLogCheck
-from server.queries.trail import copied_head, follow_log, signing_key, unknown_openings, unmatched_looks
+from server.queries.trail import copied_head, follow_log, refusals, signing_key, unknown_openings, unmatched_looks
 from server.queries.words import (
     DIRECTION_NAMES,
     OUTCOME_NAMES,
@@ -62,18 +62,23 @@ AUDITS = (Permission.AUDIT, Act.READ)
 MAX_WAITING = 100
 VENUE_CHOICES = 50
 AWAY = "The vault does not answer. Nothing was decided or shown; try again in a minute."
-DEFAULT_SPAN = timedelta(days=1)
+DEFAULT_SPAN = DAY = timedelta(days=1)
+LOOK_TAKES = timedelta(minutes=1)  # longer than a look waits for the vault
 
 
-def find_query(query_id: str) -> QueryRow:
-    """The query, if the signed-in person asked it or may decide over it; else 404."""
+def find_query(reading: Session, query_id: str) -> QueryRow:
+    """The query, if the signed-in person asked it or may decide over it; else 404.
+
+    Views that ask the vault read in a session of their own first and write in another: nobody waits for the vault
+    with the database locked.
+    """
     try:
         wanted = bytes.fromhex(query_id)
     except ValueError:
         abort(404)
     if len(wanted) != QUERY_ID_BYTES:
         abort(404)
-    row = session().scalar(
+    row = reading.scalar(
         select(QueryRow)
         .where(QueryRow.id == wanted)
         .options(
@@ -167,7 +172,7 @@ def waiting() -> ResponseReturnValue:
 @signed_in
 def show(query_id: str) -> ResponseReturnValue:
     """One query: what is asked, where it stands, and what the signed-in person can do about it."""
-    row = find_query(query_id)
+    row = find_query(session(), query_id)
     now, settings = house().now(), house().settings
     state = row.state_at(now)
     decides = may_decide(person(), row) and state in WAITING
@@ -204,7 +209,7 @@ def show(query_id: str) -> ResponseReturnValue:
 @signed_in
 def review(query_id: str) -> ResponseReturnValue:
     """Say that one is looking into a query, so that two approvers do not do the same work."""
-    row = _to_decide(query_id)
+    row = _to_decide(session(), query_id)
     if row.state_at(house().now()) is QueryState.REQUESTED:
         row.become(QueryState.REVIEWING, house().now())
         audit(session(), "query.reviewing", _thing(row))
@@ -216,13 +221,13 @@ def review(query_id: str) -> ResponseReturnValue:
 @signed_in
 def approve(query_id: str) -> ResponseReturnValue:
     """Take the approver's own signature. Without one that holds nothing is approved, here or in the vault."""
-    row = _to_decide(query_id)
     try:
         if credential := request.form.get("credential"):
             word = passkey_word(credential, person().name)
         else:
             word = base64.b64decode(request.form.get("approval", ""), validate=True)
-        check_word(word, row, person(), this_vault().roster(), house().settings)
+        with house().database.reading() as reading:
+            check_word(word, _to_decide(reading, query_id), person(), this_vault().roster(), house().settings)
     except (binascii.Error, ProtocolError) as error:
         code = error.code if isinstance(error, ProtocolError) else "bad_signature"
         tell("This approval was not taken: %(why)s", "error", why=refusal_name(code))
@@ -230,7 +235,7 @@ def approve(query_id: str) -> ResponseReturnValue:
     except (VaultAway, Refused):
         tell(AWAY, "error")
         return redirect(url_for("queries.show", query_id=query_id), 303)
-    now = house().now()
+    now, row = house().now(), _to_decide(session(), query_id)  # once more: it may have been decided meanwhile
     row.become(QueryState.APPROVED, now)
     row.approval, row.decided_by, row.decided_at = word, person().id, now
     audit(session(), "query.approved", _thing(row), row.query().legal_ground)
@@ -243,7 +248,7 @@ def approve(query_id: str) -> ResponseReturnValue:
 @signed_in
 def refuse(query_id: str) -> ResponseReturnValue:
     """Refuse, with the reason."""
-    row = _to_decide(query_id)
+    row = _to_decide(session(), query_id)
     form = ReasonForm()
     if not form.validate_on_submit():
         tell("A reason is needed, and it holds no ID or phone numbers.", "error")
@@ -261,18 +266,18 @@ def refuse(query_id: str) -> ResponseReturnValue:
 @signed_in
 def withdraw(query_id: str) -> ResponseReturnValue:
     """Withdraw a query: its requester or an approver. The vault closes it for ever before the row says so."""
-    row = find_query(query_id)
     form, now = ReasonForm(), house().now()
-    if row.state_at(now) not in WAITING | USABLE:
-        abort(409)
+    with house().database.reading() as reading:
+        digest = _to_withdraw(reading, query_id).digest
     if not form.validate_on_submit():
         tell("A reason is needed, and it holds no ID or phone numbers.", "error")
         return redirect(url_for("queries.show", query_id=query_id), 303)
     try:
-        this_vault().revoke(row.digest)
+        this_vault().revoke(digest)
     except (VaultAway, Refused):
         tell(AWAY, "error")
         return redirect(url_for("queries.show", query_id=query_id), 303)
+    row = _to_withdraw(session(), query_id)
     row.become(QueryState.REVOKED, now)
     row.reason = form.reason.data.strip()
     audit(session(), "query.revoked", _thing(row), row.reason)
@@ -285,18 +290,18 @@ def withdraw(query_id: str) -> ResponseReturnValue:
 @signed_in
 def do_look(query_id: str) -> ResponseReturnValue:
     """Show the result, in the answer itself: it is stored nowhere, so there is no page to redirect to."""
-    row = find_query(query_id)
-    somebody, now, venues = person(), house().now(), [v.venue for v in row.venues]
-    if row.requester_id != somebody.id:
-        abort(404)
-    if row.state_at(now) not in USABLE:
-        abort(409)
-    asked = frozenset(row.query().reveal) - {Reveal.MASKED}
-    act = Act.READ if asked else Act.READ_MASKED  # the right may have ended since it was asked
-    if not all(somebody.may_at(place_of(v), Permission.PASSAGES, act) for v in venues):
-        abort(403)
-    with house().database.reading() as reading:  # the vault is asked outside the writing transaction
-        session().rollback()
+    somebody, now = person(), house().now()
+    with house().database.reading() as reading:
+        row = find_query(reading, query_id)
+        venues = [v.venue for v in row.venues]
+        if row.requester_id != somebody.id:
+            abort(404)
+        if row.state_at(now) not in USABLE:
+            abort(409)
+        asked = frozenset(row.query().reveal) - {Reveal.MASKED}
+        act = Act.READ if asked else Act.READ_MASKED  # the right may have ended since it was asked
+        if not all(somebody.may_at(place_of(v), Permission.PASSAGES, act) for v in venues):
+            abort(403)
         try:
             result = look(reading, row, this_vault())
         except VaultAway:
@@ -353,7 +358,8 @@ def looks() -> ResponseReturnValue:
         head=head,
         check=session().get(VaultLogCheck, 1),
         unmatched=unmatched_looks(session(), head.sequence),
-        unknown=unknown_openings(session()),
+        unknown=unknown_openings(session(), house().now() - LOOK_TAKES),
+        refused=refusals(session(), house().now() - DAY),
         **_words(),
     )
 
@@ -365,7 +371,7 @@ def check_log() -> ResponseReturnValue:
     settings = house().settings
     try:
         public = read_vault_keys(settings.vault_public_path, settings.vault.fingerprint)
-        followed = follow_log(session(), this_vault(), signing_key(public.signed), house().now())
+        followed = follow_log(house().database, this_vault(), signing_key(public.signed), house().now())
     except (GatehouseError, ProtocolError):
         tell(AWAY, "error")
         return redirect(url_for("queries.looks"), 303)
@@ -403,9 +409,17 @@ def _form_page(form: QueryForm, problem: str = "") -> str:
     )
 
 
-def _to_decide(query_id: str) -> QueryRow:
+def _to_withdraw(reading: Session, query_id: str) -> QueryRow:
+    """The query, if it can still be withdrawn; else 404 or 409."""
+    row = find_query(reading, query_id)
+    if row.state_at(house().now()) not in WAITING | USABLE:
+        abort(409)
+    return row
+
+
+def _to_decide(reading: Session, query_id: str) -> QueryRow:
     """The query, if the signed-in person may decide over it now; 404 out of reach, 409 when it no longer waits."""
-    row = find_query(query_id)
+    row = find_query(reading, query_id)
     if not may_decide(person(), row):
         abort(404)
     if row.state_at(house().now()) not in WAITING:

@@ -69,7 +69,7 @@ class VaultClient:
         return {_octets(kiosk): _integer(sequence) for kiosk, sequence in _rows(f.take(1, list), 2)}
 
     def index(self, records: Iterable[SealedRecord], marks: Mapping[bytes, int]) -> Indexed:
-        """Have at most 500 records indexed (4 MiB); the same ones twice changes nothing.
+        """Have at most 500 records indexed (8 MiB); the same ones twice changes nothing.
 
         *marks*: up to which sequence each kiosk is dealt with, records without a person included.
         """

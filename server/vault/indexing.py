@@ -10,9 +10,8 @@ from sqlalchemy.orm import Session
 
 from server.ingest.models import Epoch, Journal, JournalRecord, RecordKind
 from server.vault.client import VaultClient
-from server.vault.wire import MAX_KIOSKS, SealedRecord
+from server.vault.wire import MAX_KIOSKS, MAX_RECORDS, SealedRecord
 
-BATCH_RECORDS = 250  # at most 250 * (2 KiB + 8 KiB), below the 4 MiB of one message
 BATCHES_A_RUN = 40  # then others have their turn; the worker comes again soon
 
 
@@ -51,8 +50,8 @@ def sealed_records(session: Session, passages: Sequence[tuple[bytes, int]]) -> l
     for kiosk, sequence in passages:
         by_kiosk.setdefault(kiosk, []).append(sequence)
     for kiosk, sequences in by_kiosk.items():
-        for start in range(0, len(sequences), BATCH_RECORDS):
-            some = sequences[start : start + BATCH_RECORDS]
+        for start in range(0, len(sequences), MAX_RECORDS):
+            some = sequences[start : start + MAX_RECORDS]
             rows = session.execute(
                 _with_keys().where(JournalRecord.kiosk_id == kiosk, JournalRecord.sequence.in_(some))
             )
@@ -66,7 +65,7 @@ def _after(session: Session, kiosk: bytes, mark: int) -> tuple[list[SealedRecord
         select(JournalRecord.sequence)
         .where(JournalRecord.kiosk_id == kiosk, JournalRecord.sequence > mark)
         .order_by(JournalRecord.sequence)
-        .limit(BATCH_RECORDS)
+        .limit(MAX_RECORDS)
     ).all()
     if not last:  # the journal's older part was dropped, and nothing of it can be indexed any more
         held = session.scalars(select(Journal.sequence).where(Journal.kiosk_id == kiosk)).one()

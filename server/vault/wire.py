@@ -23,7 +23,7 @@ from protocol.sealing import EPOCH_ID_BYTES, WRAPPED_BYTES
 from server.vault.log import Head
 
 VERSION = 1
-MAX_FRAME_BYTES = 4 * 1024 * 1024
+MAX_FRAME_BYTES = 8 * 1024 * 1024  # 500 records of the largest kind (protocol/journal.py), each of its own epoch
 MAX_RECORDS = 500  # in one request
 MAX_EPOCHS = 500
 MAX_KIOSKS = 1000

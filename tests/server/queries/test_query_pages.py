@@ -6,6 +6,7 @@ import base64
 import re
 import sqlite3
 from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
 from sqlalchemy import select, update
@@ -15,7 +16,8 @@ from protocol.query import Approval, Query
 from server.audit import AuditEvent
 from server.context import House
 from server.queries.deciding import close_expired
-from server.queries.models import TRANSITIONS, Look, QueryRow, QueryState
+from server.queries.models import TRANSITIONS, Look, QueryRow, QueryState, VaultLine
+from server.queries.trail import unknown_openings
 from server.vault.approvals import KeyWord
 from server.vault.client import VaultClient
 from server.vault.indexing import index_new
@@ -326,3 +328,23 @@ def test_a_cut_vault_log_shows_against_the_copy(as_person: As, house: House, wor
 @pytest.mark.parametrize("name", ["epi", "district", "operator", "tech"])
 def test_others_do_not_see_who_has_looked(name: str, as_person: As) -> None:
     assert as_person(name).get("/queries/looks").status_code == 403
+
+
+def test_somebody_who_speaks_to_the_vault_behind_the_server_s_back_shows(
+    as_person: As, ask: Ask, house: House, world: World, entrance: Entrance, vault: VaultClient
+) -> None:
+    epi, district, officer = as_person("epi"), as_person("district"), as_person("officer")
+    address = ask(epi)
+    approve(world, house, district, address)
+    look(epi, address)
+    row = row_at(house, address)
+    assert row.approval
+    vault.open(row.body, row.approval, entrance.records[:1])  # a stolen approval, used without the server
+    officer.post("/queries/looks/check", page="/queries/looks")
+    with house.database.reading() as reading:
+        later = real_now() + timedelta(seconds=1)
+        openings = reading.scalars(
+            select(VaultLine).where(VaultLine.event == "opened", VaultLine.query_id == row.id)
+        ).all()
+        assert len(openings) == 2
+        assert unknown_openings(reading, later) >= 1
