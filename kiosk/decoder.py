@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -25,9 +25,13 @@ from kiosk.decoding.reader import Sighting, read_flat, settle
 FRAME_BUDGET_S = 0.026  # 80 % of a frame at 30 a second
 FRAME_PIXELS = 1280 * 720
 STILL_BUDGET_S = 0.027
-STILL_BUDGET_MOST_S = 2.0  # for the largest pictures
+SMALLEST = 8  # pixels: nothing narrower can hold a code
+LARGE_PIXELS = 4_000_000  # a larger picture is first looked at shrunk to this, then in tiles
+TILE, TILE_OVERLAP = 2048, 512
+STILL_BUDGET_MOST_S = 2.5  # for the largest pictures
+STEP_S = 0.003  # what one more trial on a symbol costs: none is begun that would end too late
 SMALL_PIXELS = 640 * 480  # up to this size a picture is not searched for regions: it is no camera frame
-SMALL_BUDGET_S = 0.09  # a cutting or a thumbnail has no frame rate to keep up with
+SMALL_BUDGET_S = 0.2  # a cutting or a thumbnail has no frame rate to keep up with
 PADDING = 0.35  # of the code's size, round its last place
 WHOLE_EVERY = 4  # frames: while one code is followed, the whole frame is looked at this often, for a second one
 GIVE_UP_AFTER = 12  # frames in which a followed symbol was not seen again
@@ -71,6 +75,8 @@ class Decoder:
         until_s = self._clock() + budget_s
         self._number += 1
         grey = _grey(image)
+        if min(grey.shape) < SMALLEST:
+            return []
         moved = self._moved(grey)
         resting = self._still_frames > RESTS_AFTER and self._follow is None and self._last is None
         if resting and not moved and self._number % RESTING_EVERY:
@@ -89,22 +95,40 @@ class Decoder:
     def read_still(self, image: Image) -> list[Code]:
         """The codes in one picture on its own, nothing remembered; the time grows with the picture's size."""
         grey = _grey(image)
-        budget_s = min(STILL_BUDGET_S * max(1.0, grey.size / FRAME_PIXELS), STILL_BUDGET_MOST_S)
-        if grey.size <= SMALL_PIXELS:
-            budget_s = SMALL_BUDGET_S
-        until_s = self._clock() + budget_s
-        if min(grey.shape) < 8:
+        if min(grey.shape) < SMALLEST:
             return []
-        codes, unread = read_zxing(grey, "zxing", aztec=True)
+        budget_s = STILL_BUDGET_S * max(1.0, grey.size / FRAME_PIXELS) if grey.size > SMALL_PIXELS else SMALL_BUDGET_S
+        until_s = self._clock() + min(budget_s, STILL_BUDGET_MOST_S)
+        shrink = max(1.0, math.sqrt(grey.size / LARGE_PIXELS))
+        if shrink > 1:
+            whole = grey
+            small = cv2.resize(whole, None, fx=1 / shrink, fy=1 / shrink, interpolation=cv2.INTER_AREA)
+            grey = np.asarray(small, np.uint8)
+            codes, unread = read_zxing(grey, "zxing+shrunk", scale=1 / shrink, aztec=True)
+            codes = codes or self._read_tiles(whole, until_s)
+            unread = [Unread(_scaled(u.corners, 1 / shrink), u.version) for u in unread]
+        else:
+            codes, unread = read_zxing(grey, "zxing", aztec=True)
         if codes:
             return codes
-        boxes = _boxes(grey)
-        places = _as_places(unread)
-        for step in self._steps(grey, boxes, places, until_s):
+        for step in self._steps(grey, _boxes(grey), _as_places(unread), until_s):
             codes = step()
             if codes:
-                return codes
+                return [replace(code, corners=_scaled(code.corners, shrink)) for code in codes]
         return []
+
+    def _read_tiles(self, grey: Image, until_s: float) -> list[Code]:
+        """Read a picture of many megapixels in overlapping parts, as far as the time goes."""
+        codes: list[Code] = []
+        for top in range(0, grey.shape[0], TILE - TILE_OVERLAP):
+            for left in range(0, grey.shape[1], TILE - TILE_OVERLAP):
+                tile = grey[top : top + TILE, left : left + TILE]
+                if min(tile.shape) < SMALLEST or self._clock() >= until_s:
+                    continue
+                both, usual = locate.texture(tile)
+                if locate.regions(both, usual, (tile.shape[0], tile.shape[1])):
+                    codes += read_zxing(tile, "zxing+tile", offset=(left, top), aztec=True)[0]
+        return list({code.text: code for code in codes}.values())
 
     # --- one frame after the other --------------------------------------------------------------------------------
 
@@ -185,7 +209,7 @@ class Decoder:
             together = ("grid+frames", follow.fusion.picture())
             tries = [together, *tries] if self._number % 2 else [*tries, together]
         for engine, flat in tries:
-            text = read_flat(flat, sighting.version, lambda: self._clock() < until_s)
+            text = read_flat(flat, sighting.version, lambda: self._clock() + STEP_S < until_s)
             if text is not None:
                 return Code(text, "QRCode", engine, _as_corners(sighting.corners))
             if self._clock() >= until_s:
@@ -202,7 +226,7 @@ class Decoder:
         found = list(places)
 
         def still_time() -> bool:
-            return self._clock() < until_s
+            return self._clock() + STEP_S < until_s
 
         def grid_places() -> list[Code]:
             while found:
@@ -307,6 +331,11 @@ def _boxes(grey: Image) -> list[Box]:
         return [(0, 0, grey.shape[1], grey.shape[0])]
     both, usual = locate.texture(grey)
     return locate.regions(both, usual, (grey.shape[0], grey.shape[1]))
+
+
+def _scaled(corners: Corners, times: float) -> Corners:
+    a, b, c, d = ((x * times, y * times) for x, y in corners)
+    return a, b, c, d
 
 
 def _as_places(unread: list[Unread]) -> list[tuple[Points, int]]:

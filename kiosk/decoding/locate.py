@@ -26,6 +26,7 @@ Float = NDArray[np.float32]
 Box = tuple[int, int, int, int]  # left, top, right, bottom in pixels of the frame
 
 CELL = 32  # pixels of the frame
+LEAST_TEXTURE = 11.0  # grey levels: blurred or dim codes have 14 and more (bench/frames.py), most lobbies less
 WEAKEST = 0.5  # correlation of a finder
 MOST_PEAKS = 9
 TEMPLATE = 13  # pixels: the frame is shrunk until a finder has this size, so that one small picture serves all sizes
@@ -55,7 +56,7 @@ def texture(grey: Image) -> tuple[Float, float]:
 def regions(both: Float, usual: float, shape: tuple[int, int]) -> list[Box]:
     """Boxes round the textured parts of a frame of *shape* (height, width), the most promising first."""
     top = float(both.max())
-    if top - usual < 4:
+    if top - usual < LEAST_TEXTURE:
         return []
     textured = (both > usual + 0.3 * (top - usual)).astype(np.uint8)
     mask = cv2.morphologyEx(textured, cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8))
