@@ -104,6 +104,16 @@ class SerialDevice(ABC):
     def __exit__(self, *_: object) -> None:
         self.stop()
 
+    def identify(self) -> str:
+        """Shake hands once in the calling thread, close again, and return who answered; not for a started device.
+
+        Raises HandshakeFailed (Mismatch when something else answers) or PortLost.
+        """
+        if self._thread is not None:
+            raise RuntimeError(f"{self.kind} is running; ask its identity")
+        self._connect().close()
+        return self.identity
+
     @property
     def status(self) -> DeviceStatus:
         """The present state with words for people; cheap, from any thread."""
