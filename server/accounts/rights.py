@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, false, or_, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from server.accounts.models import RoleAssignment, User
-from server.accounts.roles import Act, Permission, Role, may
+from server.accounts.roles import Act, Permission, Right, Role, may
 from server.areas.models import Area, is_within, within
 from server.context import house
 
@@ -76,13 +76,23 @@ class Person:
         """Whether this person may do one of *acts* anywhere."""
         return any(may(grant.role, permission, *acts) for grant in self.grants)
 
+    def holds_any(self, rights: tuple[Right, ...]) -> bool:
+        """Whether this person has one of *rights* anywhere."""
+        return any(self.holds(right.permission, *right.acts) for right in rights)
+
     def may_at(self, place: Place, permission: Permission, *acts: Act) -> bool:
         """Whether this person may do one of *acts* at *place*."""
         return any(may(grant.role, permission, *acts) and grant.covers(place) for grant in self.grants)
 
     def reach(self, permission: Permission, *acts: Act) -> Reach:
         """Everywhere this person may do one of *acts*."""
-        able = [grant for grant in self.grants if may(grant.role, permission, *acts)]
+        return self.reach_any((Right(permission, acts),))
+
+    def reach_any(self, rights: tuple[Right, ...]) -> Reach:
+        """Everywhere this person has one of *rights*."""
+        able = [
+            grant for grant in self.grants if any(may(grant.role, right.permission, *right.acts) for right in rights)
+        ]
         return Reach(
             tuple(grant.area_path for grant in able if grant.area_path is not None),
             tuple(grant.venue_id for grant in able if grant.venue_id is not None),
@@ -102,8 +112,13 @@ def require(permission: Permission, *acts: Act, place: Place) -> Person:
 
     Call it in every view that names an object, before anything of the object is used.
     """
+    return require_any((Right(permission, acts),), place=place)
+
+
+def require_any(rights: tuple[Right, ...], *, place: Place) -> Person:
+    """Like `require`, for somebody with one of *rights*."""
     somebody = person()
-    if not somebody.may_at(place, permission, *acts):
+    if not any(somebody.may_at(place, right.permission, *right.acts) for right in rights):
         abort(404)
     return somebody
 

@@ -7,6 +7,7 @@ A stronger letter includes weaker ones, see `INCLUDES`. What the matrix says in 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import Enum
 
 
@@ -221,3 +222,11 @@ GRANTED: dict[Role, dict[Permission, frozenset[Act]]] = _read_matrix()
 def may(role: Role, permission: Permission, *acts: Act) -> bool:
     """Whether *role* can do any one of *acts* under *permission*, in its scope."""
     return bool(GRANTED[role].get(permission, frozenset()) & set(acts))
+
+
+@dataclass(frozen=True, slots=True)
+class Right:
+    """A permission with the acts that count, any one of them."""
+
+    permission: Permission
+    acts: tuple[Act, ...]

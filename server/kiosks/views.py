@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session, joinedload
 from wtforms.fields.choices import SelectChoice
 
 from server.accounts.rights import Place, person, require
-from server.accounts.roles import Act, Permission
+from server.accounts.roles import Act, Permission, Right
 from server.areas.models import Area
 from server.audit import AuditEvent, Thing, audit
 from server.console.words import ACTION_NAMES
@@ -107,7 +107,7 @@ def take_decision(kiosk_id: bytes, decision: str) -> ResponseReturnValue:
 @needs(Permission.KIOSKS, Act.APPROVE, Act.PERFORM)
 def enrol(venue_id: bytes) -> ResponseReturnValue:
     """The form that makes an enrolment code."""
-    venue = find_venue(session(), venue_id, Permission.KIOSKS, Act.APPROVE, Act.PERFORM)
+    venue = find_venue(session(), venue_id, Right(Permission.KIOSKS, (Act.APPROVE, Act.PERFORM)))
     form = _entrances(EnrolForm(formdata=None), venue)
     form.entrance.data = request.args.get("entrance", type=int)
     return render_template("kiosks/enrol.html", form=form, venue=venue)
@@ -117,7 +117,7 @@ def enrol(venue_id: bytes) -> ResponseReturnValue:
 @needs(Permission.KIOSKS, Act.APPROVE, Act.PERFORM)
 def make_code(venue_id: bytes) -> ResponseReturnValue:
     """Make a one-time code; its token goes into this browser's session cookie and nowhere else."""
-    venue = find_venue(session(), venue_id, Permission.KIOSKS, Act.APPROVE, Act.PERFORM)
+    venue = find_venue(session(), venue_id, Right(Permission.KIOSKS, (Act.APPROVE, Act.PERFORM)))
     form = _entrances(EnrolForm(), venue)
     if not form.validate_on_submit():
         return render_template("kiosks/enrol.html", form=form, venue=venue), 422

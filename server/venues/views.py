@@ -8,8 +8,8 @@ from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session, joinedload, selectinload
 from wtforms.fields.choices import SelectChoice
 
-from server.accounts.rights import Person, Place, person, require
-from server.accounts.roles import Act, Permission
+from server.accounts.rights import Person, Place, person, require, require_any
+from server.accounts.roles import Act, Permission, Right
 from server.areas.models import Area
 from server.audit import Thing, audit
 from server.codes.issuing import keeper_named
@@ -20,30 +20,32 @@ from server.kiosks.fleet import fleet_row
 from server.kiosks.models import Kiosk
 from server.venues.forms import CloseForm, EntranceForm, VenueForm
 from server.venues.models import VENUE_ID_BYTES, Entrance, Venue
-from server.web.access import needs
+from server.web.access import needs, needs_any
 from server.web.language import tell
 from server.web.pages import PAGE_ROWS, after_bytes, page_of
 
 blueprint = Blueprint("venues", __name__)
 
-# Who may look at a venue: whoever may look at its codes or print them, in their scope.
-SEES = (Act.READ, Act.PERFORM)
+# Who may look at a venue: whoever may look at its codes, print them, or look at its kiosks.
+SEES = (Right(Permission.CODE_PRINT, (Act.READ, Act.PERFORM)), Right(Permission.KIOSKS, (Act.READ,)))
+
+CHANGES = Right(Permission.CODES, (Act.APPROVE,))
 
 
-def find_venue(reading: Session, venue_id: bytes, permission: Permission, *acts: Act) -> Venue:
-    """The venue, if the signed-in person may do one of *acts* there; else 404."""
+def find_venue(reading: Session, venue_id: bytes, *rights: Right) -> Venue:
+    """The venue, if the signed-in person has one of *rights* there; else 404."""
     venue = reading.scalar(select(Venue).where(Venue.id == venue_id).options(joinedload(Venue.area)))
     if venue is None:
         abort(404)
-    require(permission, *acts, place=Place(venue.area.path, venue.id))
+    require_any(rights, place=Place(venue.area.path, venue.id))
     return venue
 
 
 @blueprint.get("/venues")
-@needs(Permission.CODE_PRINT, *SEES)
+@needs_any(*SEES)
 def index() -> ResponseReturnValue:
     """The venues within reach, by identifier; `q` searches names and addresses."""
-    reach = person().reach(Permission.CODE_PRINT, *SEES)
+    reach = person().reach_any(SEES)
     rows = select(Venue).join(Venue.area).options(joinedload(Venue.area)).where(reach.condition(Area.path, Venue.id))
     words = request.args.get("q", "").strip()[:80]
     if words:
@@ -86,10 +88,10 @@ def create() -> ResponseReturnValue:
 
 
 @blueprint.get("/venues/<venue_id:venue_id>")
-@needs(Permission.CODE_PRINT, *SEES)
+@needs_any(*SEES)
 def show(venue_id: bytes) -> ResponseReturnValue:
     """One venue: entrances, codes, kiosks."""
-    venue = find_venue(session(), venue_id, Permission.CODE_PRINT, *SEES)
+    venue = find_venue(session(), venue_id, *SEES)
     place = Place(venue.area.path, venue.id)
     codes = session().scalars(
         select(VenueCode)
@@ -110,6 +112,7 @@ def show(venue_id: bytes) -> ResponseReturnValue:
         code_states=STATE_NAMES,
         now=now,
         entrance_form=EntranceForm(formdata=None),
+        may_open_codes=person().may_at(place, Permission.CODE_PRINT, Act.READ, Act.PERFORM),
         may_change=person().may_at(place, Permission.CODES, Act.APPROVE),
         may_enrol=person().may_at(place, Permission.KIOSKS, Act.APPROVE, Act.PERFORM),
         may_see_kiosks=person().may_at(place, Permission.KIOSKS, Act.READ),
@@ -120,7 +123,7 @@ def show(venue_id: bytes) -> ResponseReturnValue:
 @needs(Permission.CODES, Act.APPROVE)
 def edit(venue_id: bytes) -> ResponseReturnValue:
     """The form that changes a venue's data."""
-    venue = find_venue(session(), venue_id, Permission.CODES, Act.APPROVE)
+    venue = find_venue(session(), venue_id, CHANGES)
     return render_template("venues/edit.html", form=_form(VenueForm(obj=venue)), venue=venue)
 
 
@@ -128,7 +131,7 @@ def edit(venue_id: bytes) -> ResponseReturnValue:
 @needs(Permission.CODES, Act.APPROVE)
 def change(venue_id: bytes) -> ResponseReturnValue:
     """Change a venue's data; naming a responsible person brings posters that hang into use."""
-    venue = find_venue(session(), venue_id, Permission.CODES, Act.APPROVE)
+    venue = find_venue(session(), venue_id, CHANGES)
     form = _form(VenueForm())
     if not form.validate_on_submit():
         return render_template("venues/edit.html", form=form, venue=venue), 422
@@ -151,7 +154,7 @@ def change(venue_id: bytes) -> ResponseReturnValue:
 @needs(Permission.CODES, Act.APPROVE)
 def add_entrance(venue_id: bytes) -> ResponseReturnValue:
     """Add an entrance with the next number."""
-    venue = find_venue(session(), venue_id, Permission.CODES, Act.APPROVE)
+    venue = find_venue(session(), venue_id, CHANGES)
     form = EntranceForm()
     if not form.validate_on_submit():
         tell("An entrance needs a Chinese name of at most 80 characters.", "error")
@@ -176,7 +179,7 @@ def add_entrance(venue_id: bytes) -> ResponseReturnValue:
 @needs(Permission.CODES, Act.APPROVE)
 def close_entrance(venue_id: bytes, number: int) -> ResponseReturnValue:
     """Close an entrance for good (V-20): it stays for the records that name it, and gets no new codes."""
-    venue = find_venue(session(), venue_id, Permission.CODES, Act.APPROVE)
+    venue = find_venue(session(), venue_id, CHANGES)
     door = session().get(Entrance, (venue.id, number))
     if door is None or door.closed_at is not None:
         abort(404)

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 from flask import Flask
 
-from server.accounts.roles import Act, Permission
+from server.accounts.roles import Act, Permission, Right
 
 View = TypeVar("View", bound=Callable[..., Any])
 
@@ -36,8 +36,7 @@ class Access:
     """What a view declared about who may use it."""
 
     gate: Gate
-    permission: Permission | None = None
-    acts: tuple[Act, ...] = ()  # any one of them opens the door
+    rights: tuple[Right, ...] = ()  # any one of them opens the door
     proof: str = ""  # how a machine proves who it is, for the table of routes
     max_bytes: int | None = None  # the request body; None takes the form limit
 
@@ -56,7 +55,12 @@ def needs(permission: Permission, *acts: Act) -> Callable[[View], View]:
     """Accounts that hold *permission* with one of *acts* somewhere may use this view."""
     if not acts:
         raise ValueError("needs() wants at least one act.")
-    return lambda view: _declare(view, Access(Gate.PERMISSION, permission, acts))
+    return needs_any(Right(permission, acts))
+
+
+def needs_any(*rights: Right) -> Callable[[View], View]:
+    """Accounts that hold one of *rights* somewhere may use this view."""
+    return lambda view: _declare(view, Access(Gate.PERMISSION, rights))
 
 
 def machines(proof: str, *, max_bytes: int | None = None) -> Callable[[View], View]:

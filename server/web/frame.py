@@ -130,7 +130,7 @@ def _gate() -> ResponseReturnValue | None:
     if request.method not in SAFE_METHODS:  # (5)
         _refuse_other_sites()
         csrf.protect()
-    if access.permission is not None and not g.person.holds(access.permission, *access.acts):  # (6)
+    if access.rights and not g.person.holds_any(access.rights):  # (6)
         abort(403)
     if g.person is not None and g.person.must_change_password and access.gate is not Gate.OPEN:  # (7)
         if request.endpoint not in {"accounts.password", "accounts.change_password", "accounts.sign_out"}:

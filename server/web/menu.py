@@ -14,6 +14,7 @@ from server.web.access import Gate, access_of
 # Label and endpoint, in order. Who sees a line follows from what its view declares, so the two cannot disagree.
 ITEMS: tuple[tuple[str, str], ...] = (
     ("Overview", "console.home"),
+    ("My health code", "residents.own_code"),
     ("Venues", "venues.index"),
     ("Venue codes", "codes.index"),
     ("Kiosks", "kiosks.index"),
@@ -21,7 +22,6 @@ ITEMS: tuple[tuple[str, str], ...] = (
     ("Queries to decide", "queries.inbox"),
     ("Who has looked", "queries.looks"),
     ("Audit trail", "console.trail"),
-    ("My health code", "residents.own_code"),
 )
 
 
@@ -63,8 +63,8 @@ def _may_open(somebody: Person, endpoint: str) -> bool:
     if endpoint == "console.home" and roles and roles <= RESIDENTS:
         return False
     access = access_of(current_app, endpoint)
-    if access.gate is Gate.PERMISSION and access.permission is not None:
-        return somebody.holds(access.permission, *access.acts)
+    if access.gate is Gate.PERMISSION:
+        return somebody.holds_any(access.rights)
     return access.gate in {Gate.OPEN, Gate.SIGNED_IN}
 
 

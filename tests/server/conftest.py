@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -18,12 +19,30 @@ from tests.server.people import NOON, Browser, Clock, furnish, sign_in
 from tests.server.vaults import TestVault, publish_vault
 
 
+QUICK = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+NOBODY = QUICK.hash("nobody")
+
+
 @pytest.fixture(autouse=True)
 def quick_passwords(monkeypatch: pytest.MonkeyPatch) -> None:
     """argon2id with the smallest figures: the tests are about who gets in, not about how long a guess takes."""
-    quick = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
-    monkeypatch.setattr(passwords, "hasher", quick)
-    monkeypatch.setattr(passwords, "_NOBODY", quick.hash("nobody"))
+    monkeypatch.setattr(passwords, "hasher", QUICK)
+    monkeypatch.setattr(passwords, "_NOBODY", NOBODY)
+
+
+@pytest.fixture(scope="session")
+def furnished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder with keys, tables and the named people, made once; tests work on copies."""
+    folder = tmp_path_factory.mktemp("furnished") / "data"
+    settings = ServerSettings(public_url="http://localhost", data_dir=folder)
+    initialise(settings, now=NOON)
+    app = create_app(settings, now=Clock())
+    house: House = app.extensions["gatehouse"]
+    with app.app_context(), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(passwords, "hasher", QUICK)
+        furnish(house)
+    house.database.engine.dispose()
+    return folder
 
 
 @pytest.fixture
@@ -37,13 +56,11 @@ def settings(tmp_path: Path) -> ServerSettings:
 
 
 @pytest.fixture
-def app(settings: ServerSettings, clock: Clock) -> Iterator[Flask]:
-    initialise(settings, now=NOON)
+def app(settings: ServerSettings, clock: Clock, furnished: Path) -> Iterator[Flask]:
+    shutil.copytree(furnished, settings.data_dir)
     app = create_app(settings, now=clock)
     app.testing = True
     house: House = app.extensions["gatehouse"]
-    with app.app_context():
-        furnish(house)
     yield app
     house.database.engine.dispose()
 

@@ -1,0 +1,342 @@
+"""The pages in a real browser: journeys, labels, contrast, keyboard, phone width, and pictures for the manual.
+
+Set GATEHOUSE_PICTURES=1 to draw docs/pictures/ again.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+from flask import Flask
+from PIL import Image
+from selenium import webdriver
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.ui import WebDriverWait
+from werkzeug.serving import make_server
+
+from config.server import ServerSettings
+from protocol.words import Colour
+from server import create_app
+from server.codes.models import VenueCode
+from server.context import House
+from server.demo import VENUE_ID, seed
+from server.kiosks.models import EnrolmentCode, Kiosk
+from server.residents.models import HealthStatus
+from server.setup import initialise
+from tests.server.people import NOON, PASSWORD, Clock
+from tests.server.vaults import publish_vault
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+PICTURES = Path(__file__).resolve().parents[2] / "docs" / "pictures"
+V = VENUE_ID.hex()
+
+
+class Console:
+    """What a person does with the browser, in the person's words."""
+
+    def __init__(self, driver: webdriver.Chrome, address: str) -> None:
+        self.driver, self.address = driver, address
+
+    def open(self, path: str) -> None:
+        self.driver.get(self.address + path)
+
+    def signs_in(self, name: str) -> None:
+        self.driver.delete_all_cookies()
+        self.open("/sign-in")
+        self.driver.find_element(By.ID, "name").send_keys(name)
+        self.driver.find_element(By.ID, "password").send_keys(PASSWORD + Keys.ENTER)
+        WebDriverWait(self.driver, 20).until(lambda d: not d.current_url.endswith("/sign-in"))
+
+    def presses(self, words: str) -> None:
+        """Press the button or follow the link that says *words*."""
+        ways = (
+            f"//button[contains(., '{words}')]",
+            f"//a[contains(., '{words}')]",
+            f"//summary[contains(., '{words}')]",
+        )
+        found = [element for way in ways for element in self.driver.find_elements(By.XPATH, way)]
+        shown = [element for element in found if element.is_displayed()]
+        assert shown, f"nothing to press says {words}: {self.sees()}"
+        self.driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", shown[0])
+        shown[0].click()
+
+    def sees(self) -> str:
+        return str(self.driver.execute_script("return document.body ? document.body.innerText : ''"))
+
+    def is_phone(self) -> None:
+        self._screen(390, 844, mobile=True)
+
+    def is_desk(self) -> None:
+        self._screen(1200, 860, mobile=False)
+
+    def _screen(self, width: int, height: int, *, mobile: bool) -> None:
+        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": mobile}
+        self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+
+    def picture(self, name: str, folder: Path) -> None:
+        """Keep what is shown now: always in the test's folder, and in the manual when asked to."""
+        path = folder / f"{name}.png"
+        self.driver.save_screenshot(str(path))
+        if os.environ.get("GATEHOUSE_PICTURES"):
+            PICTURES.mkdir(exist_ok=True)
+            with Image.open(path) as image:
+                small = image.convert("RGB").quantize(64)
+                small.save(PICTURES / f"console-{name}.png", optimize=True)
+
+
+@pytest.fixture
+def live(tmp_path: Path, clock: Clock) -> Iterator[tuple[Flask, str]]:
+    """The demo's district, served over HTTP, with a kiosk in each condition."""
+    settings = ServerSettings(public_url="http://localhost", data_dir=tmp_path / "data")
+    initialise(settings, now=NOON)
+    app = create_app(settings, now=clock)
+    publish_vault(settings.vault_public_path)
+    house: House = app.extensions["gatehouse"]
+    with app.app_context(), house.database.writing() as writing:
+        seed(writing, password=PASSWORD, at=NOON - timedelta(hours=2))
+    with house.database.writing() as writing:
+        for n, (name, seen, unsent) in enumerate(
+            (("东门左", 4, None), ("东门右", 9, None), ("西门", 1260, 1500), ("儿童馆", 12, 2400))
+        ):
+            writing.add(_kiosk(n, name, NOON - timedelta(seconds=seen), unsent))
+    server = make_server("127.0.0.1", 0, app, threaded=True)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield app, f"http://localhost:{server.server_port}"
+    server.shutdown()
+    thread.join(10)
+    server.server_close()
+    house.database.engine.dispose()
+
+
+def _kiosk(n: int, name: str, seen: datetime, unsent_s: int | None) -> Kiosk:
+    return Kiosk(
+        id=(n + 1).to_bytes(8, "big"),
+        venue_id=VENUE_ID,
+        entrance=1 + n // 2 % 2,
+        name=name,
+        public_key=(n + 1).to_bytes(32, "big"),
+        state="active",
+        enrolled_at=NOON - timedelta(days=20),
+        last_seen_at=seen,
+        last_sequence=4100 + n,
+        unsent_count=12 if unsent_s else 0,
+        oldest_unsent_at=NOON - timedelta(seconds=unsent_s) if unsent_s else None,
+        bundle_version=17,
+        app_version="0.1.0",
+        clock_offset_ms=180 * (n + 1),
+        opening_test_at=NOON - timedelta(hours=4),
+        health={"card": "ok", "power": "ok"},
+    )
+
+
+@pytest.fixture
+def console(live: tuple[Flask, str], tmp_path: Path) -> Iterator[Console]:
+    options = webdriver.ChromeOptions()
+    options.binary_location = "/usr/bin/chromium"
+    for switch in (
+        "--headless=new",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+        "--no-first-run",
+        f"--user-data-dir={tmp_path / 'chromium'}",
+        "--window-size=1200,860",
+    ):
+        options.add_argument(switch)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    driver = webdriver.Chrome(options, webdriver.ChromeService("/usr/bin/chromedriver"))
+    driver.set_page_load_timeout(60)
+    console = Console(driver, live[1])
+    console.is_desk()
+    yield console
+    complaints = [line["message"] for line in driver.get_log("browser") if "Content Security Policy" in line["message"]]
+    driver.quit()
+    assert complaints == []
+
+
+def test_a_code_from_issue_to_poster_to_revocation(console: Console, tmp_path: Path) -> None:
+    console.open("/")
+    console.picture("sign-in", tmp_path)
+    console.signs_in("street")
+    assert "各出入口是否正常" in console.sees()
+    console.picture("home", tmp_path)
+    console.open(f"/venues/{V}")
+    console.picture("venue", tmp_path)
+    console.driver.find_elements(By.XPATH, "//button[contains(., '签发场所码')]")[0].click()
+    assert "场所码已签发" in console.sees()
+    code_page = console.driver.current_url.removeprefix(console.address)
+    console.picture("code", tmp_path)
+    console.signs_in("operator")
+    console.open(code_page)
+    console.presses("打印")
+    console.open(code_page)
+    console.driver.find_element(By.ID, "note").send_keys("门左侧")
+    console.presses("已张贴")
+    assert "场所码已启用" in console.sees()
+    console.signs_in("street")
+    console.open(code_page)
+    console.presses("撤销此场所码")
+    console.driver.find_element(By.ID, "reason").send_keys("入口搬迁")
+    console.driver.find_element(By.ID, "venue_name").send_keys("锦江图书馆")
+    console.driver.find_element(By.ID, "venue_name").send_keys(Keys.ENTER)
+    WebDriverWait(console.driver, 20).until(lambda d: "场所码已撤销" in console.sees())
+    console.open("/audit")
+    assert "入口搬迁" in console.sees()
+    console.picture("audit", tmp_path)
+
+
+def test_a_kiosk_is_enrolled_from_a_code_on_the_screen(
+    live: tuple[Flask, str], console: Console, clock: Clock, tmp_path: Path
+) -> None:
+    house: House = live[0].extensions["gatehouse"]
+    console.signs_in("tech")
+    console.open("/kiosks")
+    console.picture("kiosks", tmp_path)
+    console.open(f"/venues/{V}/enrol?entrance=1")
+    console.driver.find_element(By.ID, "kiosk_name").send_keys("新终端")
+    console.presses("生成登记码")
+    assert console.driver.find_element(By.CSS_SELECTOR, "svg.qr").size["width"] > 300
+    console.picture("enrolment", tmp_path)
+    with house.database.writing() as writing:
+        fresh = _kiosk(8, "新终端", NOON, None)
+        writing.add(fresh)
+        writing.flush()
+        code = writing.query(EnrolmentCode).one()
+        code.used_at, code.kiosk_id = NOON, fresh.id
+    # without any script of ours, the page notices by itself
+    WebDriverWait(console.driver, 30).until(lambda _: "终端已登记并上线" in console.sees())
+    console.presses("查看终端")
+    assert "新终端" in console.sees()
+    console.picture("kiosk", tmp_path)
+
+
+def test_residents_and_visitors_use_a_phone(live: tuple[Flask, str], console: Console, tmp_path: Path) -> None:
+    house: House = live[0].extensions["gatehouse"]
+    console.is_phone()
+    for name, word in (("wang", "绿码"), ("zhang", "黄码"), ("zhao", "红码")):
+        console.signs_in(name)
+        assert word in console.sees()
+        _fits_the_width(console)
+        console.picture(f"resident-{name}", tmp_path)
+    with house.database.writing() as writing:
+        writing.query(HealthStatus).filter_by(colour=int(Colour.RED)).one().expires_at = NOON
+    console.presses("立即更新")
+    assert "无数据" in console.sees()
+    console.driver.delete_all_cookies()
+    with house.database.reading() as reading:
+        token = reading.query(VenueCode).one().token
+    console.open(f"/v/{token}")
+    assert "您扫描的场所码属于" in console.sees()
+    _fits_the_width(console)
+    console.picture("scanned", tmp_path)
+
+
+PAGES = (
+    "/",
+    "/venues",
+    "/venues/new",
+    f"/venues/{V}",
+    "/codes",
+    "/codes/1",
+    "/kiosks",
+    "/kiosks/0000000000000001",
+    "/audit",
+    "/password",
+)
+
+
+def test_every_page_can_be_used_by_everybody(console: Console) -> None:
+    console.signs_in("street")
+    problems: list[str] = []
+    for width in (console.is_desk, console.is_phone):
+        width()
+        for path in PAGES:
+            console.open(path)
+            problems += [f"{path}: {problem}" for problem in console.driver.execute_script(_CHECKS)]
+            _fits_the_width(console)
+    assert problems == []
+
+
+def test_one_can_work_with_the_keyboard_alone(console: Console) -> None:
+    console.signs_in("street")
+    body = console.driver.find_element(By.TAG_NAME, "body")
+    body.send_keys(Keys.TAB)
+    first = console.driver.switch_to.active_element
+    assert first.get_attribute("class") == "skip" and first.rect["x"] >= 0, "the skip link shows when it has the focus"
+    first.send_keys(Keys.ENTER)
+    assert console.driver.current_url.endswith("#content")
+    seen = set()
+    for _ in range(40):
+        console.driver.switch_to.active_element.send_keys(Keys.TAB)
+        element = console.driver.switch_to.active_element
+        if element.tag_name == "body":
+            break
+        outline = console.driver.execute_script("return getComputedStyle(arguments[0]).outlineStyle", element)
+        assert outline != "none", element.text
+        seen.add(element.get_attribute("href"))
+    assert any(link and "condition=alive" in link for link in seen)
+
+
+def _fits_the_width(console: Console) -> None:
+    wide, offenders = console.driver.execute_script(_WIDTH)
+    assert wide <= 0, f"{console.driver.current_url} is {wide} px too wide: {offenders}"
+
+
+_WIDTH = r"""
+const page = document.documentElement, width = page.clientWidth;
+const beyond = e => e.getBoundingClientRect().right > width + 1 && !e.closest('.scroll');
+const offenders = [...document.querySelectorAll('body *')].filter(beyond);
+return [page.scrollWidth - width, offenders.slice(0, 3).map(e => e.outerHTML.slice(0, 120))];
+"""
+
+# WCAG 2.2: 1.1.1, 1.3.1, 2.4.2, 2.5.8, 3.1.1, 4.1.2 in part, and 1.4.3 for every text that is shown.
+_CHECKS = r"""
+const problems = [];
+const shown = e => e.getClientRects().length && getComputedStyle(e).visibility !== 'hidden';
+if (!document.title.trim()) problems.push('no title');
+if (document.documentElement.lang !== 'zh-Hans') problems.push('no language');
+if (document.querySelectorAll('h1').length !== 1) problems.push('not one h1');
+for (const e of document.querySelectorAll('input:not([type=hidden]), select, textarea'))
+  if (!e.labels.length && !e.getAttribute('aria-label')) problems.push('no label: ' + e.outerHTML);
+for (const e of document.querySelectorAll('img')) if (!e.hasAttribute('alt')) problems.push('no alt: ' + e.src);
+for (const e of document.querySelectorAll('a, button'))
+  if (!e.textContent.trim() && !e.getAttribute('aria-label')) problems.push('no name: ' + e.outerHTML);
+const ids = [...document.querySelectorAll('[id]')].map(e => e.id);
+for (const id of new Set(ids.filter((id, i) => ids.indexOf(id) !== i))) problems.push('id twice: ' + id);
+if (document.querySelector('[style], [onclick], style, script:not([src])')) problems.push('something inline');
+for (const e of document.querySelectorAll('button, .button')) {
+  const box = e.getBoundingClientRect();
+  if (shown(e) && (box.height < 24 || box.width < 24)) problems.push('too small: ' + e.textContent);
+}
+const luminance = ([r, g, b]) => {
+  const f = v => (v /= 255) <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4;
+  return 0.2126 * f(r) + 0.7152 * f(g) + 0.0722 * f(b);
+};
+const numbers = c => c.match(/[\d.]+/g).map(Number);
+const ground = e => {
+  for (; e; e = e.parentElement) {
+    const c = numbers(getComputedStyle(e).backgroundColor);
+    if (c.length === 3 || c[3] === 1) return c;
+  }
+  return [255, 255, 255];
+};
+const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+while (walker.nextNode()) {
+  const e = walker.currentNode.parentElement;
+  if (!walker.currentNode.textContent.trim() || !shown(e) || e.closest('option, svg')) continue;
+  const [a, b] = [luminance(numbers(getComputedStyle(e).color)), luminance(ground(e))].sort((x, y) => y - x);
+  const ratio = (a + 0.05) / (b + 0.05);
+  if (ratio < 4.5) problems.push(`contrast ${ratio.toFixed(2)}: ${walker.currentNode.textContent.trim().slice(0, 30)}`);
+}
+return problems;
+"""
