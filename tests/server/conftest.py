@@ -18,7 +18,6 @@ from server.setup import initialise
 from tests.server.people import NOON, Browser, Clock, furnish, sign_in
 from tests.server.vaults import TestVault, publish_vault
 
-
 QUICK = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
 NOBODY = QUICK.hash("nobody")
 
