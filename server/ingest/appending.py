@@ -98,8 +98,17 @@ def open_journal(writing: Session, kiosk: bytes, now: datetime) -> None:
 
 
 def _locked_journal(writing: Session, kiosk: bytes, now: datetime) -> Journal:
-    """The journal's row, locked until the transaction ends (SQLite: the whole database is)."""
-    return writing.scalars(select(Journal).where(Journal.kiosk_id == kiosk).with_for_update()).one()
+    """The journal's row, locked until the transaction ends (SQLite: the whole database is).
+
+    It is made here when the kiosk did not come by enrolment; the caller holds the kiosk's own row, so nobody else does.
+    """
+    wanted = select(Journal).where(Journal.kiosk_id == kiosk).with_for_update()
+    found = writing.scalars(wanted).one_or_none()
+    if found is None:
+        open_journal(writing, kiosk, now)
+        writing.flush()
+        found = writing.scalars(wanted).one()
+    return found
 
 
 def _held_hashes(writing: Session, journal: Journal, first: int, last: int) -> dict[int, bytes]:

@@ -213,6 +213,17 @@ def test_forks_without_end_do_not_fill_the_disk(house: House, kiosk: PaperKiosk)
         assert reading.scalar(select(func.count()).select_from(Fork)) == 20
 
 
+def test_a_kiosk_that_was_put_into_the_database_by_hand_can_exchange(house: House, new_kiosk: NewKiosk) -> None:
+    device = new_kiosk()
+    with house.database.writing() as writing:
+        public = device.key.public_key().public_bytes_raw()
+        row = Kiosk(id=device.id, venue_id=LIBRARY, entrance=1, name="x", public_key=public, state="active")
+        row.enrolled_at = house.now()
+        writing.add(row)
+    device.walk(2)
+    assert device.exchange().want == 3
+
+
 def test_a_restored_server_says_how_far_it_is_and_gets_the_rest_again(house: House, kiosk: PaperKiosk) -> None:
     kiosk.walk(4)
     kiosk.exchange()
