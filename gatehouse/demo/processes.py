@@ -74,6 +74,16 @@ class Processes:
             )
         self._children.append((name, child))
 
+    def stop(self, name: str, *, kill: bool = False) -> None:
+        """End one child: asked nicely, or with SIGKILL."""
+        for number, (known, child) in enumerate(self._children):
+            if known == name:
+                child.send_signal(signal.SIGKILL if kill else signal.SIGTERM)
+                child.wait(END_WAIT_S)
+                del self._children[number]
+                return
+        raise DemoError(f"There is no process {name} to stop.")
+
     def check(self) -> None:
         """Raise DemoError when a child ended by itself, with the end of its log."""
         for name, child in self._children:

@@ -248,9 +248,14 @@ class Street:
         self.thermometer.scene.set("empty")
         if part.without_thermometer:
             self.thermometer.plug()
+            self.processes.wait_for("kiosk", self._has_thermometer, READY_S)
         time.sleep(PAUSE_S)
         self.processes.check()
         return outcome
+
+    def _has_thermometer(self) -> bool:
+        """Whether the screen says that the thermometer is ready: somebody plugged it in, it found itself again."""
+        return any(part["part"] == "thermometer" and part["good"] for part in self.state().get("parts", ()))
 
     def _reference(self) -> str:
         verdict = self.state().get("verdict")

@@ -1,0 +1,92 @@
+"""Takes the pictures of the documentation: plays the demo and photographs its pages in a real headless Chromium."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import cv2
+from selenium import webdriver
+from selenium.webdriver.common.by import By
+
+from gatehouse.demo.street import PARTS, Part, Ports, Street
+
+SCREEN = (1280, 800)
+CONSOLE = (1280, 900)
+
+
+@contextmanager
+def browser(width: int, height: int) -> Iterator[webdriver.Chrome]:
+    """A fresh headless Chromium of Debian's package."""
+    with tempfile.TemporaryDirectory() as profile:
+        options = webdriver.ChromeOptions()
+        options.binary_location = "/usr/bin/chromium"
+        for word in (
+            "--headless=new --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-sync"
+            f" --disable-background-networking --disable-component-update --hide-scrollbars --mute-audio"
+            f" --user-data-dir={profile} --window-size={width},{height} --force-device-scale-factor=1 --lang=zh-CN"
+        ).split():
+            options.add_argument(word)
+        driver = webdriver.Chrome(options=options, service=webdriver.ChromeService("/usr/bin/chromedriver"))
+        try:
+            driver.set_window_size(width, height + driver.execute_script("return outerHeight - innerHeight"))
+            yield driver
+        finally:
+            driver.quit()
+
+
+def take(folder: Path) -> None:
+    """Write the pictures into *folder* as PNG files of modest size."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="gatehouse-pictures-") as top:
+        with Street(Path(top), Ports(18570, 18560), print) as street, browser(*SCREEN) as driver:
+            driver.get(street.screen + "/")
+            time.sleep(2)
+            _save(driver, folder / "entrance-idle.png")
+            for name, part in (("pass", PARTS[0]), ("stop", PARTS[1]), ("check", PARTS[7])):
+                _walk_and_save(street, driver, part, folder / f"entrance-{name}.png")
+            with browser(*CONSOLE) as console:
+                console_pages(street, console, folder)
+
+
+def _walk_and_save(street: Street, driver: webdriver.Chrome, part: Part, path: Path) -> None:
+    street.thermometer.scene.set(part.scene)
+    street.scene.show(street.code_of(part), part.style)
+    _until(lambda: street.state().get("view") == "verdict")
+    time.sleep(0.4)
+    _save(driver, path)
+    street.scene.show(None)
+    street.thermometer.scene.set("empty")
+    time.sleep(3)
+
+
+def console_pages(street: Street, driver: webdriver.Chrome, folder: Path) -> None:
+    """The console as the street administrator sees it."""
+    driver.get(f"{street.base}/sign-in")
+    _save(driver, folder / "console-sign-in.png")
+    driver.find_element(By.NAME, "name").send_keys("street")
+    driver.find_element(By.NAME, "password").send_keys(street.password)
+    driver.find_element(By.CSS_SELECTOR, "form button").click()
+    for name, path in (("home", "/"), ("kiosks", "/kiosks"), ("codes", "/codes"), ("venues", "/venues")):
+        driver.get(street.base + path)
+        _save(driver, folder / f"console-{name}.png")
+
+
+def _until(is_so: Callable[[], bool], timeout_s: float = 20.0) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not is_so():
+        if time.monotonic() > deadline:
+            raise TimeoutError("the page did not come")
+        time.sleep(0.05)
+
+
+def _save(driver: webdriver.Chrome, path: Path) -> None:
+    """A palette PNG: small, and sharp enough for type."""
+    png = driver.get_screenshot_as_png()
+    path.write_bytes(png)
+    image = cv2.imread(str(path))
+    if image is not None:
+        cv2.imwrite(str(path), image, [cv2.IMWRITE_PNG_COMPRESSION, 9])
