@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Final
+from functools import lru_cache
+from typing import Final, NamedTuple
 
 import cbor2
 from cryptography.exceptions import InvalidSignature
@@ -86,21 +87,37 @@ def parse1(data: bytes, *, max_bytes: int = MAX_BYTES) -> Sign1:
         raise CoseError("Protected header, payload and signature are byte strings.")
     if not isinstance(unprotected, Mapping):
         raise CoseError("The unprotected header is a map.")
+    header = _header(protected) if len(protected) <= _CACHED_HEADER_BYTES else _header.__wrapped__(protected)
+    if header.is_critical or HEADER_CRIT in unprotected:
+        raise CoseError("The header makes an extension critical, and we know none.", code="cose_critical")
+    kid = header.kid if header.names_key else unprotected.get(HEADER_KID)
+    if kid is not None and (not isinstance(kid, bytes) or not 1 <= len(kid) <= MAX_KID_BYTES):
+        raise CoseError("The key id is not a byte string of sensible length.")
+    return Sign1(protected, header.alg, kid, payload, signature)
+
+
+class _Header(NamedTuple):
+    alg: int | None
+    names_key: bool
+    kid: object
+    is_critical: bool
+
+
+_CACHED_HEADER_BYTES: Final = 128
+
+
+@lru_cache(maxsize=256)  # an issuer's messages all begin with the same few bytes
+def _header(protected: bytes) -> _Header:
     try:
         header = decode_strict(protected, max_depth=4, allow_indefinite=True) if protected else {}
     except CborError as error:
         raise CoseError("The protected header is not a CBOR map.") from error
     if not isinstance(header, dict):
         raise CoseError("The protected header is not a CBOR map.")
-    if HEADER_CRIT in header or HEADER_CRIT in unprotected:
-        raise CoseError("The header makes an extension critical, and we know none.", code="cose_critical")
     alg = header.get(HEADER_ALG)
     if alg is not None and type(alg) is not int:
         raise CoseError("Only algorithms with a number are known.", code="cose_algorithm")
-    kid = header.get(HEADER_KID, unprotected.get(HEADER_KID))
-    if kid is not None and (not isinstance(kid, bytes) or not 1 <= len(kid) <= MAX_KID_BYTES):
-        raise CoseError("The key id is not a byte string of sensible length.")
-    return Sign1(protected, alg, kid, payload, signature)
+    return _Header(alg, HEADER_KID in header, header.get(HEADER_KID), HEADER_CRIT in header)
 
 
 def verify1(

@@ -88,6 +88,8 @@ class Checked:
     reasons: tuple[Reason, ...] = ()
 
     def __post_init__(self) -> None:
+        if self.valid and self.credential is not None and not self.reasons:
+            return  # by far the most frequent answer
         if self.valid != (self.credential is not None and not any(reason.refuses for reason in self.reasons)):
             raise ValueError("A checked credential is valid when it was believed and nothing refuses it.")
 
@@ -116,7 +118,7 @@ LAST_SECOND: Final = 253_402_300_799  # 9999-12-31T23:59:59Z, the last that date
 
 def numeric_date(value: object) -> datetime | None:
     """Turn a CWT or JWT NumericDate into a time, or None when it is not one (RFC 8392 2: integer or float)."""
-    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= LAST_SECOND:  # refuses NaN too
+    if (type(value) is int or type(value) is float) and 0 <= value <= LAST_SECOND:  # refuses NaN and bool too
         return datetime.fromtimestamp(value, UTC)
     return None
 

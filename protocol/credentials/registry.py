@@ -99,11 +99,11 @@ def _prefix(prefix: str) -> Callable[[str], bool]:
 
 SCHEMES: Final[tuple[Scheme, ...]] = (
     Scheme(CredentialKind.HEALTH_CODE, _prefix(jk1.PREFIX), _jk1),
-    Scheme(CredentialKind.VENUE_CODE, venue_code.matches, _venue),
     Scheme(CredentialKind.EU_DCC, _prefix(dcc.PREFIX), _dcc),
-    Scheme(CredentialKind.SMART_HEALTH_CARD, shc.matches, _shc),
     Scheme(CredentialKind.NZ_COVID_PASS, _prefix(nzcp.PREFIX), _nzcp),
     Scheme(CredentialKind.ENROLMENT_CODE, _prefix(enrolment_code.PREFIX), _enrolment),
+    Scheme(CredentialKind.SMART_HEALTH_CARD, shc.matches, _shc),
+    Scheme(CredentialKind.VENUE_CODE, venue_code.matches, _venue),
 )
 
 
