@@ -15,7 +15,7 @@ from kiosk.actions import Action, ActionRefused, ActionResult, SignIn, SignOut, 
 from kiosk.identity import Checked, check_id_number, check_phone
 from kiosk.panel_session import Operator, PanelSessions
 from kiosk.screen_feed import Feed
-from kiosk.screen_state import Face, View
+from kiosk.screen_state import Face, ScreenState, View
 
 log = logging.getLogger("kiosk.panel")
 
@@ -40,6 +40,7 @@ def add_panel(
     build: str,
     on_action: OnAction | None,
     json_object: Callable[[], dict[str, Any]],
+    sound: str,
 ) -> None:
     """Add the panel's routes to *app*; the caller has already refused foreign sites and foreign names."""
 
@@ -56,7 +57,9 @@ def add_panel(
             surnames=texts.SURNAMES,
             titles=texts.TITLES,
             state=state,
+            held=_is_held(state),
             build=build,
+            sound=sound,
             **{"idle_s": STAFF_IDLE_S, "operator": signed_in(), **more},
         )
 
@@ -71,9 +74,7 @@ def add_panel(
 
     @app.get("/panel")
     def panel_home() -> ResponseReturnValue:
-        verdict = feed.newest()[1].verdict
-        held = feed.newest()[1].view is View.VERDICT and verdict is not None and verdict.face is not Face.PASS
-        return staff_page("home", held=held)
+        return staff_page("home")
 
     @app.get("/panel/<any(hold, proxy, manual):name>")
     def panel_page(name: str) -> ResponseReturnValue:
@@ -114,6 +115,9 @@ def add_panel(
             abort(404)
         except ActionRefused as refused:
             return jsonify(refused.to_result().to_json())
+        if "reference" in values and values["reference"] != _reference(feed.newest()[1]):
+            # somebody else stands there by now: a reading or a refusal must not fall on the wrong person
+            return jsonify(ActionResult(False, texts.PANEL["next_person"]).to_json())
         if on_action is None:
             return jsonify(ActionResult(False, texts.PANEL["not_available"]).to_json())
         if isinstance(wanted, SignIn):
@@ -135,6 +139,16 @@ def add_panel(
             return jsonify(ActionResult(False, result.message or texts.PANEL["wrong_pin"], {"field": "pin"}).to_json())
         token = sessions.open(Operator(identity, str(result.values.get("operator_name", identity))))
         return _with_cookie(make_response(jsonify(ActionResult(True, result.message).to_json())), token)
+
+
+def _is_held(state: ScreenState) -> bool:
+    """Whether a verdict that is no pass stands on the screen."""
+    return state.view is View.VERDICT and state.verdict is not None and state.verdict.face is not Face.PASS
+
+
+def _reference(state: ScreenState) -> str | None:
+    """Which verdict stands on the screen, None when there is none."""
+    return state.verdict.reference if state.view is View.VERDICT and state.verdict is not None else None
 
 
 def _with_cookie(response: Response, token: str) -> Response:

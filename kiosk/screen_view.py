@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
@@ -77,10 +78,10 @@ def _context(state: ScreenState, now: datetime) -> dict[str, Any]:
     }
 
 
-def render_page(state: ScreenState, number: int, build: str) -> str:
-    """The whole page; it stands by itself where no script runs."""
+def render_page(state: ScreenState, number: int, build: str, *, tones: Iterable[str]) -> str:
+    """The whole page; it stands by itself where no script runs. *tones* are loaded ahead of their first use."""
     now = datetime.now().astimezone()
-    return render_template("screen.html", number=number, build=build, **_context(state, now))
+    return render_template("screen.html", number=number, build=build, tones=tones, **_context(state, now))
 
 
 def event_of(app: Flask, state: ScreenState, number: int, build: str, volume_percent: int) -> dict[str, Any]:
@@ -97,6 +98,7 @@ def event_of(app: Flask, state: ScreenState, number: int, build: str, volume_per
         "face": context["face"],
         "html": html,
         "sound": {"key": sound.key, "tone": sound.tone, "clip": sound.clip, "volume_percent": volume_percent},
+        "headline": asdict(verdict.headline) if verdict else None,
         "closes_in_ms": verdict.closes_in_ms if verdict else None,
         "progress_ms": state.progress_ms if state.view is View.MEASURING else None,
     }

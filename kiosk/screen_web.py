@@ -18,6 +18,7 @@ from flask import Flask, Response, abort, jsonify, request, send_file
 from flask.typing import ResponseReturnValue
 
 from config.screen import ScreenSettings
+from kiosk import texts
 from kiosk.panel_session import PanelSessions
 from kiosk.panel_web import OnAction, add_panel
 from kiosk.screen_feed import Feed
@@ -30,6 +31,8 @@ log = logging.getLogger("kiosk.screen")
 HERE = Path(__file__).resolve().parent
 BEAT_S = 5.0  # a sign of life at least this often; the page gives up after two missed ones
 MAX_BODY_BYTES = 16 * 1024  # the longest form of the panel is below 2 kB
+
+SAID_ON_REQUEST = ("called", *(f"elder_{name}" for name in texts.ELDER))  # phrases that a page may ask for
 
 SECURITY_HEADERS = {
     "Content-Security-Policy": "; ".join(
@@ -102,7 +105,7 @@ def create_screen_app(
     @app.get("/")
     def page() -> str:
         number, state = feed.newest()
-        return render_page(state, number, build)
+        return render_page(state, number, build, tones=sorted(TONE_NAMES) if settings.sound == "page" else ())
 
     @app.get("/state")
     def state() -> ResponseReturnValue:
@@ -119,9 +122,11 @@ def create_screen_app(
                 number, newest = news
                 volume = settings.volume_at(datetime.now().astimezone().time())
                 event = event_of(app, newest, number, build, volume)
-                clip = event["sound"]["clip"]
-                if clip is not None and voice.clip(clip) is None:
-                    event["sound"]["clip"] = None  # the tone alone
+                heard = event["sound"]
+                if settings.sound != "page":
+                    heard["tone"] = heard["clip"] = None
+                elif heard["clip"] is not None and voice.clip(heard["clip"]) is None:
+                    heard["clip"] = None  # the tone alone
                 yield b"event: state\ndata: " + json.dumps(event, ensure_ascii=False).encode() + b"\n\n"
 
         return Response(stream(), mimetype="text/event-stream", headers={"X-Accel-Buffering": "no"})
@@ -139,6 +144,12 @@ def create_screen_app(
     def spoken(code: str) -> ResponseReturnValue:
         return _sound(voice.clip(code))
 
+    @app.post(f"/say/<any({', '.join(SAID_ON_REQUEST)}):code>")
+    def say(code: str) -> ResponseReturnValue:
+        if settings.sound == "speaker":
+            voice.play(None, code)
+        return "", 204
+
     @app.post("/shown")
     def shown() -> ResponseReturnValue:
         number = _json_object().get("number")
@@ -147,7 +158,15 @@ def create_screen_app(
         feed.painted(number)
         return "", 204
 
-    add_panel(app, feed=feed, sessions=sessions, build=build, on_action=on_action, json_object=_json_object)
+    add_panel(
+        app,
+        feed=feed,
+        sessions=sessions,
+        build=build,
+        on_action=on_action,
+        json_object=_json_object,
+        sound=settings.sound,
+    )
     return app
 
 

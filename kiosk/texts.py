@@ -430,6 +430,7 @@ PANEL: Final[dict[str, Text]] = {
     "fault": Text("报告故障", "Report a fault"),
     "self_test": Text("设备自检", "Test the devices"),
     "today": Text("今日", "Today"),
+    "next_person": Text("屏幕上已是下一位，请重新操作", "The next person is on the screen; please start again"),
     "no_hold": Text("现在没有待核验的人", "Nobody is waiting to be checked"),
     "stopped": Text("红码或发热不能放行，只能上报", "A red code or fever is never admitted; report it"),
     "remeasure": Text("再测一次", "Measure again"),

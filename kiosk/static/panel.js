@@ -17,21 +17,19 @@
   }
 
   // --- voice ---------------------------------------------------------------------------------------------------------
-  const context = "AudioContext" in window ? new AudioContext() : null;
-  let speaking = null;
-  async function say(name) {
-    if (!context || !name) return;
-    const answer = await fetch(`/voice/${name}.wav`).catch(() => null);
-    if (!answer || answer.status !== 200) return;
-    const buffer = await context.decodeAudioData(await answer.arrayBuffer());
-    await context.resume();
-    if (speaking) speaking.stop();
-    speaking = new AudioBufferSourceNode(context, { buffer });
-    speaking.connect(context.destination);
-    speaking.start();
+  function say(name) {
+    if (!name) return;
+    if (body.dataset.sound === "page") sound.play([`/voice/${name}.wav`], 1);
+    if (body.dataset.sound === "speaker") post(`/say/${name}`, {});
   }
   say(body.dataset.say);
   if ($("again")) $("again").addEventListener("click", () => say(body.dataset.say));
+
+  // --- the person whose hold is being resolved stays on the screen meanwhile --------------------------------------------
+  if ("held" in body.dataset) {
+    post("/action/pause", {});
+    setInterval(() => post("/action/pause", {}), 20000);
+  }
 
   // --- forms ---------------------------------------------------------------------------------------------------------
   function valuesOf(form) {
@@ -42,7 +40,7 @@
       const last = path.pop();
       let place = values;
       for (const key of path) place = place[key] ??= {};
-      if (value !== "") place[last] = form.elements[name].type === "checkbox" ? true : value;
+      if (value !== "" || name === "reference") place[last] = form.elements[name].type === "checkbox" ? true : value;
     }
     return values;
   }
@@ -145,11 +143,17 @@
     }
   }, 250);
 
-  // --- a verdict belongs on the entrance screen -------------------------------------------------------------------------------
-  if ("follow" in body.dataset) {
-    const source = new EventSource("/events");
-    source.addEventListener("state", (event) => {
-      if (["measuring", "verdict", "note"].includes(JSON.parse(event.data).view)) location.assign("/");
-    });
-  }
+  // --- what happens at the entrance meanwhile: elders are led back to it, staff see and hear it -------------------------------
+  const source = new EventSource("/events");
+  source.addEventListener("state", (event) => {
+    const news = JSON.parse(event.data);
+    if ("follow" in body.dataset) {
+      if (["measuring", "verdict", "note"].includes(news.view)) location.assign("/");
+      return;
+    }
+    sound.follow(news.sound);
+    $("strip").hidden = !news.headline;
+    $("strip").dataset.face = news.face;
+    $("strip").textContent = words(news.headline);
+  });
 })();

@@ -8,7 +8,6 @@
   const places = { top: $("top"), main: $("main"), camera: $("camera-words"), counts: $("counts"), findings: $("findings"), banner: $("banner") };
   const before = {};
   let heardAt = performance.now();
-  let sounded = null; // null: nothing yet, so that a page that opens in the middle of a verdict stays silent
   let countdown = null;
 
   // --- clock -------------------------------------------------------------------------------------------------------
@@ -31,37 +30,7 @@
     all.forEach((item, at) => { item.hidden = at !== (now + 1) % all.length; });
   }, 8000);
 
-  // --- sound: one context, clips decoded once, newest wins -----------------------------------------------------------
-  const context = "AudioContext" in window ? new AudioContext() : null;
-  const clips = new Map();
-  let playing = [];
-  async function clip(url) {
-    if (!clips.has(url)) {
-      const answer = await fetch(url);
-      clips.set(url, answer.ok ? await context.decodeAudioData(await answer.arrayBuffer()) : null);
-    }
-    return clips.get(url);
-  }
-  let turn = 0;
-  async function sound({ tone, clip: words, volume_percent }) {
-    if (!context) return;
-    const mine = ++turn;
-    playing.forEach((source) => source.stop());
-    playing = [];
-    const wanted = [tone && `/tone/${tone}.wav`, words && `/voice/${words}.wav`].filter(Boolean);
-    const found = await Promise.all(wanted.map((url) => clip(url).catch(() => null)));
-    if (mine !== turn) return;
-    await context.resume();
-    let at = context.currentTime;
-    for (const buffer of found.filter(Boolean)) {
-      const source = new AudioBufferSourceNode(context, { buffer });
-      source.connect(new GainNode(context, { gain: volume_percent / 100 })).connect(context.destination);
-      source.start(at);
-      playing.push(source);
-      at += buffer.duration + 0.05;
-    }
-  }
-  if (context) for (const name of ["pass", "exit", "attention", "error", "tick"]) clip(`/tone/${name}.wav`).catch(() => null);
+  for (const name of body.dataset.tones.split(" ").filter(Boolean)) sound.ready(`/tone/${name}.wav`);
 
   // --- remaining time ------------------------------------------------------------------------------------------------
   function drawBar() {
@@ -77,7 +46,7 @@
     return fetch(`/action/${name}`, {
       method: "POST",
       headers: { "Content-Type": "application/json" },
-      body: JSON.stringify({ number: Number(body.dataset.number), ...values }),
+      body: JSON.stringify(values),
     }).catch(() => null);
   }
   let holding = null; // the station may redraw the button away while it is held, so the finger is remembered here
@@ -101,7 +70,7 @@
   }
   document.addEventListener("click", (event) => {
     const button = event.target.closest("button[data-action]");
-    if (button) act(button.dataset.action);
+    if (button) act(button.dataset.action, { reference: button.dataset.reference });
   });
   document.addEventListener("pointerdown", (event) => {
     const button = event.target.closest("button[data-hold]");
@@ -138,10 +107,7 @@
     if (total === null) countdown = null;
     else if (!countdown || countdown.key !== news.sound.key) countdown = { key: news.sound.key, total, from: performance.now() };
     requestAnimationFrame(drawBar);
-    if (sounded !== news.sound.key) {
-      if (sounded !== null && news.sound.tone) sound(news.sound);
-      sounded = news.sound.key;
-    }
+    sound.follow(news.sound);
     // two frames later the new picture is on the glass
     requestAnimationFrame(() => requestAnimationFrame(() => fetch("/shown", {
       method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ number: news.number }),

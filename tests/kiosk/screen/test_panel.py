@@ -9,7 +9,7 @@ from kiosk.actions import CallStaff, SignIn, WaveThrough
 from kiosk.panel_session import BADGE_S, FREE_TRIES, IDLE_S, LONGEST_WAIT_S, Operator, PanelSessions
 from kiosk.screen import Screen
 from tests.kiosk.screen.conftest import Pressed
-from tests.kiosk.screen.states import verdict
+from tests.kiosk.screen.states import IDLE, verdict
 
 TIMEOUT_S = 10
 PAGES = ("panel", "panel/hold", "panel/proxy", "panel/manual", "panel/fault", "panel/fault?part=camera")
@@ -176,3 +176,31 @@ def test_every_elder_page_leads_on_or_to_a_person() -> None:
 
     for page in ELDER.values():
         assert page.calls or (page.yes in ELDER and page.no in ELDER)
+
+
+@pytest.mark.parametrize("name", ["acknowledge", "remeasure", "typed_reading", "refuse"])
+def test_a_press_meant_for_the_person_before_is_refused(
+    screen: Screen, signed_in: Staff, pressed: Pressed, name: str
+) -> None:
+    screen.publish(verdict("measure_again", reference="#000123"))
+    assert signed_in.press(name, celsius="36.5", reference="#000123").json()["done"]
+    before = len(pressed.actions)
+    screen.publish(verdict("not_green", reference="#000124"))
+    answer = signed_in.press(name, celsius="36.5", reference="#000123").json()
+    assert not answer["done"] and "下一位" in answer["message"]["zh"]
+    screen.publish(IDLE)
+    assert not signed_in.press(name, celsius="36.5", reference="#000123").json()["done"]
+    assert len(pressed.actions) == before
+
+
+def test_the_hold_page_names_the_record_it_acts_on(screen: Screen, signed_in: Staff) -> None:
+    screen.publish(verdict("measure_again", reference="#000123"))
+    assert signed_in.open("panel/hold").count("#000123") >= 4
+
+
+def test_only_agreed_phrases_can_be_asked_for(staff: Staff) -> None:
+    def say(code: str) -> int:
+        return staff.http.post(f"{staff.address}say/{code}", json={}, timeout=TIMEOUT_S).status_code
+
+    assert say("elder_phone") == 204
+    assert say("admitted") == 404

@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from decimal import Decimal
 
 import pytest
 from selenium.webdriver import Chrome
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 
-from kiosk.actions import CallFor, CallStaff, FaultReport, Identify, ManualEntry, ProxyEntry, Relation, WaveThrough
+from kiosk.actions import (
+    CallFor,
+    CallStaff,
+    FaultReport,
+    Identify,
+    ManualEntry,
+    Pause,
+    ProxyEntry,
+    Relation,
+    TypedReading,
+    WaveThrough,
+)
 from kiosk.screen import Screen
 from tests.kiosk.screen.browser import SIZES, resize
 from tests.kiosk.screen.conftest import Pressed
@@ -212,8 +224,44 @@ def test_a_page_left_alone_warns_before_it_closes(hands: Hands) -> None:
     hands.go("elder/phone")
     hands.driver.execute_script("document.body.dataset.idleS = '20'")
     wait_until(hands.driver.find_element(By.ID, "idle").is_displayed)
-    hands.tap("#stay")
     hands.driver.execute_script("document.body.dataset.idleS = '120'")
+    hands.tap("#stay")
     wait_until(lambda: not hands.driver.find_element(By.ID, "idle").is_displayed())
     hands.driver.execute_script("document.body.dataset.idleS = '0'")
     wait_until(lambda: hands.driver.current_url == hands.address)
+
+
+def test_staff_at_the_panel_see_what_happens_at_the_entrance(hands: Hands, screen: Screen) -> None:
+    hands.sign_in()
+    strip = hands.driver.find_element(By.ID, "strip")
+    wait_until(lambda: screen.pages)
+    assert not strip.is_displayed()
+    screen.publish(verdict("fever"))
+    wait_until(lambda: "请止步" in strip.text)
+    screen.publish(IDLE)
+    wait_until(lambda: not strip.is_displayed())
+
+
+def test_the_held_person_stays_on_the_screen_while_staff_sign_in(
+    hands: Hands, screen: Screen, pressed: Pressed
+) -> None:
+    screen.publish(verdict("measure_again"))
+    hands.go("panel")
+    wait_until(lambda: Pause() in pressed.actions)
+
+
+def test_a_hand_taken_temperature_falls_on_the_person_it_was_taken_of(
+    hands: Hands, screen: Screen, pressed: Pressed
+) -> None:
+    hands.sign_in()
+    screen.publish(verdict("measure_again"))
+    hands.go("panel/hold")
+    hands.type_keys("#celsius", "36.4")
+    screen.publish(verdict("not_green", reference="#000124"))
+    hands.tap("button[type=submit]")
+    wait_until(lambda: "下一位" in hands.text("#said"))
+    assert not [a for a in pressed.actions if isinstance(a, TypedReading)]
+    hands.go("panel/hold")
+    hands.type_keys("#celsius", "36.4")
+    hands.tap("button[type=submit]")
+    wait_until(lambda: TypedReading("s-7", Decimal("36.4")) in pressed.actions)

@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -20,6 +21,7 @@ from kiosk.screen import Screen, ScreenError
 from kiosk.screen_feed import Feed
 from kiosk.screen_preview import Preview, shrink
 from kiosk.screen_view import sound_of
+from kiosk.voice import Voice
 from tests.kiosk.screen.conftest import Pressed
 from tests.kiosk.screen.states import GALLERY, IDLE, NOTE, verdict
 
@@ -285,3 +287,15 @@ def test_the_tone_follows_the_verdict_and_sounds_once_for_each() -> None:
     assert sound_of(IDLE).tone is None
     assert sound_of(verdict("admitted")).key == sound_of(verdict("admitted")).key
     assert sound_of(verdict("admitted")).key != sound_of(verdict("admitted", reference="#000124")).key
+
+
+def test_a_page_stays_silent_where_the_speaker_plays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = ScreenSettings(port=0, voice_cache=tmp_path, voice=False, sound="speaker")
+    played: list[tuple[str | None, str | None]] = []
+    monkeypatch.setattr(Voice, "play", lambda self, tone, clip: played.append((tone, clip)))
+    with Screen(settings) as screen:
+        screen.publish(verdict("fever"))
+        screen.publish(verdict("fever"))
+        with requests.get(f"{screen.address}events", stream=True, timeout=TIMEOUT_S) as answer:
+            assert next(events(answer))[1]["sound"]["tone"] is None
+    assert played == [("error", "fever")]
