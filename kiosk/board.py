@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from firmware_bridge.device import DeviceState
+from firmware_bridge.device import DeviceState, SerialDevice
 from firmware_bridge.reading import Reading
 from kiosk import texts
 from kiosk.camera import CameraState, CameraStatus
@@ -18,6 +18,7 @@ from protocol.words import Outcome
 
 LEVELS = ("ok", "warn", "bad")
 NOTHING = Text("", "")
+WORKING = Text("正常", "working")
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +161,19 @@ def _banner(lane: Lane, link: Link) -> Banner:
 
 
 def _camera_part(camera: CameraStatus) -> PartStatus:
-    return PartStatus("camera", camera.state is CameraState.LIVE, Text(camera.words_zh, camera.words_en))
+    if camera.state is CameraState.LIVE:
+        return PartStatus("camera", True, WORKING)
+    return PartStatus("camera", False, Text(camera.words_zh, camera.words_en))
+
+
+def _device_part(part: str, device: SerialDevice) -> PartStatus:
+    """A serial device in a word or two; the part's name stands beside it, so it is not said twice."""
+    status = device.status
+    if status.state is DeviceState.READY:
+        return PartStatus(part, True, WORKING)
+    return PartStatus(
+        part, False, Text(status.zh.removeprefix(device.zh_name), status.en.partition(": ")[2] or status.en)
+    )
 
 
 def _parts(lane: Lane, link: Link) -> tuple[PartStatus, ...]:
@@ -168,11 +181,9 @@ def _parts(lane: Lane, link: Link) -> tuple[PartStatus, ...]:
     if lane.thermometer is None:
         parts.append(PartStatus("thermometer", False, Text("未接，手工测温", "none: measure by hand")))
     else:
-        status = lane.thermometer.status
-        parts.append(PartStatus("thermometer", status.state is DeviceState.READY, Text(status.zh, status.en)))
+        parts.append(_device_part("thermometer", lane.thermometer))
     if lane.gate is not None:
-        gate = lane.gate.status
-        parts.append(PartStatus("gate", gate.state is DeviceState.READY, Text(gate.zh, gate.en)))
+        parts.append(_device_part("gate", lane.gate))
     parts.append(
         PartStatus(
             "network",
@@ -191,7 +202,7 @@ def _parts(lane: Lane, link: Link) -> tuple[PartStatus, ...]:
         PartStatus(
             "disk",
             problem is None,
-            Text("正常", "working") if problem is None else texts_of_journal(problem.code),
+            WORKING if problem is None else texts_of_journal(problem.code),
         )
     )
     return tuple(parts)
