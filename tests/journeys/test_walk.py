@@ -172,7 +172,7 @@ def test_the_entrance_works_on_without_its_server_and_sends_everything_afterward
 
 def _stored(street: Street) -> int:
     with sqlite3.connect(f"file:{street.folder / 'server' / 'server.db'}?mode=ro", uri=True) as db:
-        return int(db.execute("SELECT count(*) FROM passage").fetchone()[0])
+        return int(db.execute("SELECT count(*) FROM journal_record").fetchone()[0])
 
 
 def test_a_kiosk_that_is_killed_comes_back_to_its_queue(street: Street) -> None:
