@@ -21,6 +21,7 @@ import dataclasses
 import getpass
 import logging
 import os
+import resource
 import signal
 import sys
 import time
@@ -154,6 +155,7 @@ def _init(args: argparse.Namespace, settings: VaultProcessSettings) -> int:
 
 def _run(args: argparse.Namespace, settings: VaultProcessSettings) -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a crash must not write the keys to the disk
     keys = read_keys(settings.folder, _passphrase(settings))
     party = settings.relying_party
     rules = PasskeyRules(party, settings.passkey_origins, settings.passkeys_may_unmask) if party else None

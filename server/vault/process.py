@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import grp
 import logging
 import os
@@ -70,7 +71,8 @@ class VaultProcess:
         self._settings.socket_path.unlink(missing_ok=True)
         with self._open_lock:
             for connection in self._open:
-                connection.shutdown(socket.SHUT_RDWR)
+                with contextlib.suppress(OSError):  # its client has gone by itself
+                    connection.shutdown(socket.SHUT_RDWR)
         for thread in threads:
             thread.join(timeout=self._settings.request_seconds)
         os.close(self._wake_read)
