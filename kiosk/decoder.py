@@ -318,6 +318,8 @@ def _shifted(grey: Image, follow: _Follow) -> Points:
 
 
 def _grey(image: Image) -> Image:
+    if image.size == 0:
+        return np.zeros((0, 0), np.uint8)
     return image if image.ndim == 2 else np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), np.uint8)
 
 
