@@ -84,3 +84,8 @@ def offset_ms(sent_at_ms: int, now: datetime) -> int:
 def to_ms(at: datetime) -> int:
     """Milliseconds since 1970-01-01 UTC."""
     return (at - _EPOCH) // timedelta(milliseconds=1)
+
+
+def plain(text: str, most: int) -> str:
+    """A device's word, fit for a column and a page: printable, at most *most* characters (PostgreSQL takes no NUL)."""
+    return "".join(c if c.isprintable() else "?" for c in text[:most])

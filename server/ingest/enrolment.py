@@ -13,7 +13,7 @@ from protocol import signed
 from protocol.enrolment import EnrolAnswer, EnrolRequest
 from server.audit import Thing, audit
 from server.ingest.appending import open_journal
-from server.ingest.devices import offset_ms, require_active, to_ms
+from server.ingest.devices import offset_ms, plain, require_active, to_ms
 from server.ingest.refusals import Refused
 from server.kiosks.models import EnrolmentCode, Kiosk, KioskState
 
@@ -66,7 +66,7 @@ def _new_kiosk(writing: Session, kiosk_id: bytes, code: EnrolmentCode, request: 
         public_key=request.device_key,
         state=KioskState.ENROLLED.value,
         enrolled_at=now,
-        app_version=request.app_version[:40],
+        app_version=plain(request.app_version, 40),
         clock_offset_ms=offset_ms(request.sent_at_ms, now),
     )
     writing.add(kiosk)
@@ -78,7 +78,7 @@ def _new_kiosk(writing: Session, kiosk_id: bytes, code: EnrolmentCode, request: 
         writing,
         "kiosk.enrolled",
         Thing("kiosk", kiosk_id.hex(), area_path),
-        f"code {code.id}, hardware {request.hardware}",
+        f"code {code.id}, hardware {plain(request.hardware, 64)}",
         actor=f"kiosk:{kiosk_id.hex()}",
         at=now,
     )

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from protocol.exchange import Upload
 from server.audit import Thing, audit
 from server.ingest.appending import Appended, Result, append
-from server.ingest.devices import moment, offset_ms, require_active
+from server.ingest.devices import moment, offset_ms, plain, require_active
 from server.ingest.models import JournalBoot
 from server.ingest.prepared import Prepared
 from server.kiosks.models import Kiosk, KioskState
@@ -69,8 +69,11 @@ def _note(kiosk: Kiosk, upload: Upload, appended: Appended, now: datetime) -> No
     oldest = None if all_sent or upload.oldest_unsent_ms is None else moment(upload.oldest_unsent_ms)
     kiosk.oldest_unsent_at = oldest
     kiosk.bundle_version = min(upload.bundle_version, 2**31 - 1)
-    kiosk.app_version = upload.app_version[:40]
+    kiosk.app_version = plain(upload.app_version, 40)
     kiosk.clock_offset_ms = offset_ms(upload.sent_at_ms, now)
-    kiosk.health = {"parts": dict(upload.health), "faults": list(upload.faults)}
+    kiosk.health = {
+        "parts": {plain(part, 64): plain(state, 64) for part, state in upload.health},
+        "faults": [plain(fault, 64) for fault in upload.faults],
+    }
     if kiosk.state == KioskState.ENROLLED.value and upload.bundle_version > 0:
         kiosk.state = KioskState.ACTIVE.value

@@ -13,6 +13,7 @@ from server.ingest.models import RecordKind
 OTHER_VENUE = "other_venue"  # the header names a venue where this kiosk does not stand
 UNKNOWN_EPOCH = "unknown_epoch"  # no record brought the key of its epoch
 EPOCH_TWICE = "epoch_twice"  # it brings a second key for an epoch that has one
+NUL_IN_TEXT = "nul_in_text"  # in a text of the header; PostgreSQL could not store it
 UNSEALED = "unsealed"  # a passage without a personal part, or an event with one
 
 
@@ -55,6 +56,8 @@ def _read(record: Record, chain_hash: bytes, kiosk: bytes, venue: bytes) -> Prep
         return Prepared(record, chain_hash, None, error.code[:40])
     if header.place.venue != venue:
         return Prepared(record, chain_hash, None, OTHER_VENUE)
+    if any("\0" in text for text in (header.event or "", (header.facts and header.facts.operator) or "")):
+        return Prepared(record, chain_hash, None, NUL_IN_TEXT)
     if bool(header.facts) != bool(record.sealed):
         return Prepared(record, chain_hash, None, UNSEALED)
     return Prepared(record, chain_hash, header, None)

@@ -14,6 +14,7 @@ from protocol.sealing import EpochOpener
 from server.audit import AuditEvent
 from server.context import House
 from server.ingest.models import Epoch, Fork, ForkedRecord, Journal, JournalRecord, Quarantined, RecordKind
+from server.ingest.verifying import first_break
 from server.kiosks.models import Kiosk
 from tests.server.ingest.fleet import PASSAGE, PaperKiosk, make_code, refusal
 from tests.server.people import LIBRARY, MARKET, Clock
@@ -295,6 +296,15 @@ def test_hostile_numbers_are_taken_as_nonsense_and_not_as_a_fault(house: House, 
     assert kiosk.exchange(sent_at_ms=-(2**64)).result == "ok"
 
 
+def test_texts_that_no_column_can_hold_stop_nothing(house: House, kiosk: PaperKiosk) -> None:
+    kiosk.walk(event="star\x00ted")
+    kiosk.walk(1)
+    answer = kiosk.exchange(app_version="1\x00", health=(("cam\x00era", "l\x07ive"),), faults=("\x00",))
+    assert (answer.result, answer.want, answer.quarantined) == ("ok", 3, ((1, "nul_in_text"),))
+    row = row_of(house, kiosk)
+    assert row.app_version == "1?" and row.health == {"parts": {"cam?era": "l?ive"}, "faults": ["?"]}
+
+
 def test_the_wrong_content_type_is_named(kiosk: PaperKiosk) -> None:
     response = kiosk.post(kiosk.upload(), "application/json")
     assert (response.status_code, refusal(response)) == (415, "wrong_type")
@@ -328,6 +338,37 @@ def test_the_journal_holds_no_name(house: House, kiosk: PaperKiosk) -> None:
     everything = b"".join(f.read_bytes() for f in path.glob("server.db*"))
     assert kiosk.records[0].sealed in everything  # we looked in the right place
     assert b"person 1" not in everything
+
+
+def test_a_stored_journal_can_be_checked_from_its_first_record(house: House, kiosk: PaperKiosk) -> None:
+    kiosk.walk(event="started")
+    kiosk.walk(2)
+    kiosk.walk(1, header=b"\xa1\x01\x63abc")
+    kiosk.new_epoch()
+    kiosk.walk(2)
+    kiosk.records[-1] = dataclasses.replace(kiosk.records[-1], wrapped=kiosk.records[0].wrapped)  # a second key
+    kiosk.hashes[-1] = kiosk.records[-1].hash_after(kiosk.hashes[-2])
+    assert kiosk.exchange().quarantined == ((4, "bad_field"), (6, "epoch_twice"))
+    with house.database.reading() as reading:
+        assert first_break(reading, kiosk.id) is None
+    for column, value in (("header", b"other"), ("sealed", b"other"), ("epoch", bytes(16)), ("hash", bytes(32))):
+        with house.database.writing() as writing:
+            row = writing.get_one(JournalRecord, (kiosk.id, 3))
+            before = getattr(row, column)
+            setattr(row, column, value)
+        with house.database.reading() as reading:
+            assert first_break(reading, kiosk.id) == 3, column
+        with house.database.writing() as writing:
+            setattr(writing.get_one(JournalRecord, (kiosk.id, 3)), column, before)
+    with house.database.writing() as writing:  # a destroyed key leaves its digest
+        epoch = writing.get_one(Epoch, (kiosk.id, kiosk.records[0].epoch))
+        epoch.wrapped, epoch.destroyed_at = None, house.now()
+    with house.database.reading() as reading:
+        assert first_break(reading, kiosk.id) is None
+    with house.database.writing() as writing:
+        writing.delete(writing.get_one(JournalRecord, (kiosk.id, 6)))
+    with house.database.reading() as reading:
+        assert first_break(reading, kiosk.id) == 6  # the journal's row knows that there was one more
 
 
 def test_a_passage_of_every_word_fits_its_columns(house: House, kiosk: PaperKiosk) -> None:
