@@ -60,6 +60,16 @@ def starting_state() -> ScreenState:
     )
 
 
+def without_name(text: Text, name: Text) -> Text:
+    """*text* of a part without the part's own name in front: "摄像头正常" stands beside 摄像头 as 正常."""
+
+    def cut(said: str, start: str) -> str:
+        rest = said[len(start) :].lstrip(" :：，,") if said.lower().startswith(start.lower()) else said
+        return rest or said
+
+    return Text(cut(text.zh, name.zh), cut(text.en, name.en))
+
+
 def _context(state: ScreenState, now: datetime) -> dict[str, Any]:
     part_of = {part.part: part for part in state.parts}
     camera = part_of.get("camera")
@@ -69,7 +79,11 @@ def _context(state: ScreenState, now: datetime) -> dict[str, Any]:
         "face": state.verdict.face.value if state.view is View.VERDICT and state.verdict else "",
         "t": texts.PAGE,
         "p": texts.PANEL,
-        "part_names": texts.PART_NAMES,
+        "parts": [
+            (part, name, without_name(part.text, name))
+            for part in state.parts
+            for name in [texts.PART_NAMES.get(part.part, Text(part.part, part.part))]
+        ],
         "count_names": texts.COUNT_NAMES,
         "camera_good": camera is None or camera.good,
         "camera_text": None if camera is None else camera.text,

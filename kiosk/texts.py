@@ -148,17 +148,17 @@ ADMISSION: Final[dict[str, ReasonWords]] = {
         Text("没有测到体温，请站近一点再测一次。", "No temperature was measured. Please come closer and try again."),
     ),
     "no_thermometer": ReasonWords(
-        Text("体温计暂时不能用", "The thermometer is not available"),
+        Text("测温仪暂时不能用", "The thermometer is not available"),
         Text("请让工作人员为您测体温", "Please let the staff take your temperature"),
-        Text("体温计无响应：手工测温后录入", "The thermometer does not answer: measure by hand and type it in"),
+        Text("测温仪无响应：手工测温后录入", "The thermometer does not answer: measure by hand and type it in"),
         Text("请让工作人员为您测体温。", "Please let the staff take your temperature."),
     ),
     "thermometer_warming_up": ReasonWords(
-        Text("体温计正在预热", "The thermometer is warming up"),
+        Text("测温仪正在预热", "The thermometer is warming up"),
         Text("请让工作人员为您测体温", "Please let the staff take your temperature"),
         Text("预热未完成：暂时手工测温", "Not warm yet: measure by hand for now"),
         Text(
-            "体温计正在预热，请让工作人员为您测体温。",
+            "测温仪正在预热，请让工作人员为您测体温。",
             "The thermometer is warming up. Please ask the staff to measure.",
         ),
     ),
@@ -351,8 +351,8 @@ def voice_clip(code: str, face: Face | None, direction: str = "in") -> str | Non
 PART_NAMES: Final[dict[str, Text]] = {
     "camera": Text("摄像头", "Camera"),
     "scanner": Text("扫码枪", "Scanner"),
-    "thermometer": Text("体温计", "Thermometer"),
-    "gate": Text("闸门", "Gate"),
+    "thermometer": Text("测温仪", "Thermometer"),
+    "gate": Text("闸机", "Gate"),
     "sound": Text("声音", "Sound"),
     "network": Text("网络", "Network"),
     "clock": Text("时钟", "Clock"),

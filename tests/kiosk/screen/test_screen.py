@@ -20,7 +20,8 @@ from kiosk.actions import Acknowledge
 from kiosk.screen import Screen, ScreenError
 from kiosk.screen_feed import Feed
 from kiosk.screen_preview import Preview, shrink
-from kiosk.screen_view import sound_of
+from kiosk.screen_state import Text
+from kiosk.screen_view import sound_of, without_name
 from kiosk.voice import Voice
 from tests.kiosk.screen.conftest import Pressed
 from tests.kiosk.screen.states import GALLERY, IDLE, NOTE, verdict
@@ -299,3 +300,16 @@ def test_a_page_stays_silent_where_the_speaker_plays(tmp_path: Path, monkeypatch
         with requests.get(f"{screen.address}events", stream=True, timeout=TIMEOUT_S) as answer:
             assert next(events(answer))[1]["sound"]["tone"] is None
     assert played == [("error", "fever")]
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        (Text("摄像头正常", "Camera working"), Text("正常", "working")),
+        (Text("摄像头：断开", "camera: lost"), Text("断开", "lost")),
+        (Text("正常", "working"), Text("正常", "working")),
+        (Text("摄像头", "Camera"), Text("摄像头", "Camera")),
+    ],
+)
+def test_a_part_is_not_named_twice(said: Text, shown: Text) -> None:
+    assert without_name(said, Text("摄像头", "Camera")) == shown
