@@ -87,6 +87,12 @@ class Database:
         with Session(self._writer, expire_on_commit=False) as session, session.begin():
             yield session
 
+    def gather_statistics(self) -> None:
+        """Let SQLite look at its tables again, so that it picks the right index; PostgreSQL does so by itself."""
+        if self.engine.dialect.name == "sqlite":
+            with self.engine.execution_options(gatehouse_writes=True).begin() as connection:
+                connection.exec_driver_sql("ANALYZE")
+
     def open(self, *, writes: bool) -> Session:
         """A session without a block, for the request; the caller closes it."""
         return Session(self._writer if writes else self.engine, expire_on_commit=False)

@@ -47,6 +47,7 @@ def run(args: argparse.Namespace) -> int:
     create_app(settings)  # every problem of secrets and keys shows here, before a worker is started
     database = Database(settings.database)
     upgrade(database.engine)
+    database.gather_statistics()
     database.engine.dispose()
     if args.check:
         print("settings, keys and database are in order")

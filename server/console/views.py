@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime, timedelta
+from dataclasses import dataclass
+from datetime import timedelta
 
 from flask import Blueprint, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
-from sqlalchemy import Select, and_, func, or_, select
+from sqlalchemy import ColumnElement, Select, and_, func, or_, select
 from sqlalchemy.orm import Session
 
 from server.accounts.models import User
@@ -30,6 +31,13 @@ from server.web.pages import PAGE_ROWS, after_number, page_of
 blueprint = Blueprint("console", __name__)
 
 CHANGES_SHOWN = 8
+SHOWN_CONDITIONS = (
+    Condition.ALIVE,
+    Condition.STUCK,
+    Condition.UNREACHABLE,
+    Condition.WAITING,
+    Condition.SUSPENDED,
+)
 CHECKED_LINES = 2000  # of the trail's end, on each look at the audit page; the whole is checked by a command
 
 
@@ -44,12 +52,10 @@ def home() -> ResponseReturnValue:
     changes = reading.execute(_trail(somebody).limit(CHANGES_SHOWN)).all()
     return render_template(
         "console/home.html",
-        doors=list(_doors(reading, somebody)),
-        unsent=_unsent(reading, somebody),
+        fleet=_fleet(reading, somebody) if somebody.holds(Permission.KIOSK_COUNTERS, Act.AGGREGATE) else None,
         decisions=open_decisions(reading, somebody),
         changes=changes,
         action_names=ACTION_NAMES,
-        sees_kiosks=somebody.holds(Permission.KIOSK_COUNTERS, Act.AGGREGATE),
         may_audit=somebody.holds(Permission.AUDIT, Act.READ, Act.OWN),
         at=house().now(),
     )
@@ -104,38 +110,47 @@ def _trail(somebody: Person) -> Select[AuditEvent, str]:
     )
 
 
-def _kiosks(somebody: Person, columns: Select[int, datetime | None]) -> Select[int, datetime | None]:
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """The first two questions of the home page, from one pass over the kiosks within reach."""
+
+    doors: tuple[Line, ...]
+    unsent: Line
+
+
+def _fleet(reading: Session, somebody: Person) -> Fleet:
+    now, settings = house().now(), house().settings.fleet
     reach = somebody.reach(Permission.KIOSK_COUNTERS, Act.AGGREGATE)
-    return (
-        columns.select_from(Kiosk)
+    unsent = and_(Kiosk.oldest_unsent_at.is_not(None), Kiosk.state.in_(IN_SERVICE))
+    columns: list[ColumnElement[int]] = [func.count().filter(is_in(shown, now, settings)) for shown in SHOWN_CONDITIONS]
+    row = reading.execute(
+        select(
+            func.min(Kiosk.last_seen_at).filter(is_in(Condition.UNREACHABLE, now, settings)),
+            func.min(Kiosk.oldest_unsent_at).filter(unsent),
+            func.count().filter(unsent),
+            *columns,
+        )
+        .select_from(Kiosk)
         .join(Venue, Venue.id == Kiosk.venue_id)
         .join(Area, Area.code == Venue.area_code)
         .where(reach.condition(Area.path, Venue.id))
-    )
-
-
-def _doors(reading: Session, somebody: Person) -> Iterable[Line]:
-    now, fleet = house().now(), house().settings.fleet
-    opens_list = somebody.holds(Permission.KIOSKS, Act.READ)
-    for condition in (Condition.ALIVE, Condition.STUCK, Condition.UNREACHABLE, Condition.WAITING, Condition.SUSPENDED):
-        found = reading.execute(
-            _kiosks(somebody, select(func.count(), func.min(Kiosk.last_seen_at))).where(is_in(condition, now, fleet))
-        ).one()
-        url = url_for("kiosks.index", condition=condition.value) if opens_list else None
-        since = found[1] if condition is Condition.UNREACHABLE else None
-        yield Line(CONDITION_NAMES[condition], found[0], url, since, CONDITION_KINDS[condition])
-
-
-def _unsent(reading: Session, somebody: Person) -> Line:
-    count, oldest = reading.execute(
-        _kiosks(somebody, select(func.count(), func.min(Kiosk.oldest_unsent_at))).where(
-            Kiosk.oldest_unsent_at.is_not(None), Kiosk.state.in_(IN_SERVICE)
-        )
     ).one()
-    url = url_for("kiosks.index", condition="unsent") if somebody.holds(Permission.KIOSKS, Act.READ) else None
-    alarm = timedelta(seconds=house().settings.fleet.unsent_alarm_s)
-    is_late = oldest is not None and oldest < house().now() - alarm
-    return Line("Kiosks that hold unsent records", count, url, oldest, "bad" if is_late else "good")
+    unreachable_since, oldest, unsent_count, *counts = row
+    opens_list = somebody.holds(Permission.KIOSKS, Act.READ)
+    doors = tuple(
+        Line(
+            CONDITION_NAMES[shown],
+            count,
+            url_for("kiosks.index", condition=shown.value) if opens_list else None,
+            unreachable_since if shown is Condition.UNREACHABLE else None,
+            CONDITION_KINDS[shown],
+        )
+        for shown, count in zip(SHOWN_CONDITIONS, counts, strict=True)
+    )
+    url = url_for("kiosks.index", condition="unsent") if opens_list else None
+    is_late = oldest is not None and oldest < now - timedelta(seconds=settings.unsent_alarm_s)
+    kind = "bad" if is_late else "good"
+    return Fleet(doors, Line("Kiosks that hold unsent records", unsent_count, url, oldest, kind))
 
 
 @decisions
@@ -145,21 +160,29 @@ def _codes_and_venues(reading: Session, somebody: Person) -> Iterable[Line]:
         return
     reach = somebody.reach(Permission.CODES, Act.APPROVE).condition(Area.path, Venue.id)
     now = house().now()
-    codes = (
-        select(func.count(), func.min(VenueCode.issued_at))
+    soon = renewal_line(now)
+    issued, printed = VenueCode.state == CodeState.ISSUED.value, VenueCode.state == CodeState.PRINTED.value
+    ending, issued_count, oldest_issued, printed_count, oldest_printed = reading.execute(
+        select(
+            func.count().filter(VenueCode.expires_at < soon),
+            func.count().filter(issued),
+            func.min(VenueCode.issued_at).filter(issued),
+            func.count().filter(printed),
+            func.min(VenueCode.issued_at).filter(printed),
+        )
         .select_from(VenueCode)
         .join(Venue, Venue.id == VenueCode.venue_id)
         .join(Area, Area.code == Venue.area_code)
-        .where(reach, VenueCode.expires_at > now)
-    )
-    live = and_(VenueCode.state.in_(LIVE_VALUES), VenueCode.expires_at < renewal_line(now))
-    for label, condition, state in (
-        ("Codes that end soon: renew them", live, "renewal"),
-        ("Codes issued and not printed", VenueCode.state == CodeState.ISSUED.value, "issued"),
-        ("Posters printed and not hung", VenueCode.state == CodeState.PRINTED.value, "printed"),
-    ):
-        count, oldest = reading.execute(codes.where(condition)).one()
-        yield Line(label, count, url_for("codes.index", state=state), None if state == "renewal" else oldest)
+        .where(
+            reach,
+            VenueCode.state.in_(LIVE_VALUES),
+            VenueCode.expires_at > now,
+            or_(VenueCode.expires_at < soon, issued, printed),
+        )
+    ).one()
+    yield Line("Codes that end soon: renew them", ending, url_for("codes.index", state="renewal"))
+    yield Line("Codes issued and not printed", issued_count, url_for("codes.index", state="issued"), oldest_issued)
+    yield Line("Posters printed and not hung", printed_count, url_for("codes.index", state="printed"), oldest_printed)
     count = reading.execute(
         select(func.count()).select_from(Venue).join(Venue.area).where(reach, Venue.keeper_name == "")
     ).scalar_one()

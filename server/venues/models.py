@@ -55,7 +55,8 @@ class Venue(Base):
     name_en: Mapped[str] = mapped_column(String(80), default="")
     address: Mapped[str] = mapped_column(String(200))
     category: Mapped[str] = mapped_column(String(20))  # a value of Category
-    keeper_name: Mapped[str] = mapped_column(String(80), default="")  # the responsible person, known at work
+    # the responsible person as known at work; indexed, because the console counts venues without one
+    keeper_name: Mapped[str] = mapped_column(String(80), default="", index=True)
     keeper_phone: Mapped[str] = mapped_column(String(32), default="")  # their number at work
     created_at: Mapped[datetime]
     area: Mapped[Area] = relationship()

@@ -55,6 +55,7 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["area_code"], ["area.code"], name="fk_venue_area_code"),
     )
     op.create_index("ix_venue_area_code", "venue", ["area_code"])
+    op.create_index("ix_venue_keeper_name", "venue", ["keeper_name"])
     op.create_table(
         "entrance",
         sa.Column("venue_id", sa.LargeBinary(6), nullable=False),
