@@ -9,11 +9,13 @@ from sqlalchemy.orm import Session
 
 from config.errors import GatehouseError
 from protocol.credentials.identity import Identity, check_digit
+from protocol.staff import StaffRole
 from protocol.words import Colour
 from server.accounts.making import create_user
 from server.accounts.roles import Role
 from server.areas.models import Area, Level, area_row
 from server.audit import Thing, audit
+from server.bundles.staff import set_staff
 from server.codes.issuing import issue, record_posting, record_print
 from server.residents.codes import close_identity
 from server.residents.models import HealthStatus, Resident
@@ -59,6 +61,7 @@ def _born_1901(sequence: int) -> str:
 
 
 PHONE = "+8613800138000"
+KIOSK_STAFF_ID, KIOSK_PIN = "wei", "250814"  # the member of staff at the entrance screen's own panel
 RESIDENTS: tuple[DemoResident, ...] = (
     DemoResident("wang", "王小明", _born_1901(1), Colour.GREEN, "test_negative"),
     DemoResident("li", "李秀英", _born_1901(2), Colour.GREEN, "no_risk_known"),
@@ -136,6 +139,7 @@ def seed(writing: Session, *, password: str, at: datetime) -> None:
             )
         )
         audit(writing, "resident.status_set", Thing("resident", resident.id), person.cause, at=at)
+    set_staff(writing, VENUE_ID, KIOSK_STAFF_ID, "卫门口", StaffRole.KEEPER, KIOSK_PIN, at)
     poster = issue(writing, venue.entrances[0], by=users["street"].id)
     record_print(writing, poster, "pdf", by=users["operator"].id)
     record_posting(writing, poster, "门右侧 right of the door")

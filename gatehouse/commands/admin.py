@@ -6,6 +6,7 @@
     gatehouse admin set-password NAME                  set a new first password; ends that account's sessions
     gatehouse admin import-areas FILE.csv              read the area tree (code,parent,level,name_zh,name_en)
     gatehouse admin keys list | rotate USE | retire KID
+    gatehouse admin kiosk-staff VENUE ID --name NAME   who may use the staff panel of a venue's kiosks, with a PIN
     gatehouse admin audit                              check the whole audit trail; exit code 1 when it was changed
     gatehouse admin seed-demo                          fill an empty database with a made-up district
 
@@ -25,11 +26,14 @@ from flask import Flask
 
 from config.errors import GatehouseError
 from config.server import ServerSettings, load_server_settings
+from protocol.staff import StaffRole
 from server import create_app
 from server.accounts.making import create_user, first_password, set_password
 from server.accounts.roles import Role
 from server.areas.importing import import_areas
 from server.audit import Thing, audit, first_break, head
+from server.bundles.publishing import publish_all
+from server.bundles.staff import remove_staff, set_staff
 from server.context import House, utc_now
 from server.db import Database
 from server.demo import RESIDENTS, STAFF, VENUE_ID, seed
@@ -66,6 +70,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     keys.add_argument("task", choices=["list", "rotate", "retire"])
     keys.add_argument("which", nargs="?", help="rotate: health_code, venue_code or status_list; retire: a key's number")
     keys.add_argument("--now", action="store_true", help="rotate: sign with the new key at once (a key was stolen)")
+    staff = add("kiosk-staff", "add or change a member of staff at a venue's kiosks, or remove one")
+    staff.add_argument("venue", metavar="HEX", help="the venue's id")
+    staff.add_argument("staff_id", metavar="ID", help="stands in the records they make; up to 32 characters")
+    staff.add_argument("--name", help="what the kiosk's screen calls them")
+    staff.add_argument("--role", choices=[role.value for role in StaffRole], default=StaffRole.HELPER.value)
+    staff.add_argument("--pin-file", type=Path, metavar="FILE", help="take the PIN from FILE; default: ask for it")
+    staff.add_argument("--remove", action="store_true", help="remove them; their records keep the id")
     add("audit", "check the whole audit trail")
     demo = add("seed-demo", "fill an empty database with a made-up district")
     demo.add_argument("--json", action="store_true", help="print the accounts as JSON")
@@ -210,7 +221,22 @@ def _seed_demo(args: argparse.Namespace, settings: ServerSettings, house: House,
     return 0
 
 
+def _kiosk_staff(args: argparse.Namespace, _settings: ServerSettings, house: House, _app: Flask) -> int:
+    venue = _hex(args.venue, "VENUE")
+    with house.database.writing() as writing:
+        if args.remove:
+            remove_staff(writing, venue, args.staff_id)
+        else:
+            pin = getpass.getpass("PIN: ") if args.pin_file is None else _read(args.pin_file, "--pin-file")
+            set_staff(writing, venue, args.staff_id, args.name or args.staff_id, StaffRole(args.role), pin, house.now())
+        audit(writing, "kiosk_staff.removed" if args.remove else "kiosk_staff.set", Thing("venue", args.venue))
+    publish_all(house, house.now())
+    print("the venue's kiosks learn it at their next exchange")
+    return 0
+
+
 _ACTIONS = {
+    "kiosk-staff": _kiosk_staff,
     "create-user": _create_user,
     "set-password": _set_password,
     "import-areas": _import_areas,
@@ -228,12 +254,14 @@ def _password(args: argparse.Namespace) -> tuple[str, bool]:
         return first_password(), True
     if str(args.password_file) == "-":
         return sys.stdin.readline().rstrip("\r\n"), False
+    return _read(args.password_file, "--password-file"), False
+
+
+def _read(path: Path, what: str) -> str:
     try:
-        return args.password_file.read_text(encoding="utf-8").strip(), False
+        return path.read_text(encoding="utf-8").strip()
     except OSError as error:
-        raise GatehouseError(
-            f"{args.password_file} cannot be read: {error.strerror}.", hint="Check --password-file."
-        ) from error
+        raise GatehouseError(f"{path} cannot be read: {error.strerror}.", hint=f"Check {what}.") from error
 
 
 def _hex(text: str, what: str) -> bytes:

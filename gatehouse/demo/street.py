@@ -32,7 +32,7 @@ from gatehouse.demo.scene import Scene, SceneServer, Style
 from protocol.cose import Alg
 from protocol.credentials import health_code
 from protocol.words import Colour
-from server.demo import VENUE_ID
+from server.demo import KIOSK_PIN, VENUE_ID
 from server.keystore import IssuerUse, KeyStore, read_passphrase
 
 READY_S = 60.0
@@ -358,6 +358,7 @@ def _addresses(street: Street) -> str:
         f"  管理后台 console           {street.base}/",
         f"  密码 password of everyone  {street.password}",
         *(f"    {name:<13} {words}" for name, words in people),
+        f"  工作人员 PIN at the entrance screen (hold the corner)  {KIOSK_PIN}",
         "  按 Ctrl-C 停止 press Ctrl-C to stop",
         "",
     ]

@@ -112,8 +112,8 @@ def _held_serials(published: bytes, trust: TrustList) -> VenueSerials | None:
     return found if isinstance(found, VenueSerials) else None
 
 
-def kiosk_parts(reading: Session, kiosk: bytes | None = None) -> Iterator[MadePart]:
-    """The part "place" of each kiosk in use, or of one: names of its venue and entrance."""
+def kiosk_parts(house: House, reading: Session, kiosk: bytes | None = None) -> Iterator[MadePart]:
+    """The part "place" of each kiosk in use, or of one: its names, and the key of its word of the day."""
     wanted = select(Kiosk).where(Kiosk.state.in_([state.value for state in MAY_EXCHANGE]))
     wanted = wanted.options(joinedload(Kiosk.door).joinedload(Entrance.venue).joinedload(Venue.area))
     if kiosk is not None:
@@ -129,6 +129,7 @@ def kiosk_parts(reading: Session, kiosk: bytes | None = None) -> Iterator[MadePa
             row.door.name_en,
             venue.area.name_zh,
             venue.category,
+            house.keys.venue_word_key(row.venue_id),
         )
         yield MadePart(kiosk_scope(row.id), "place", place.to_bytes())
 
