@@ -144,7 +144,7 @@ def _init(args: argparse.Namespace, settings: VaultProcessSettings) -> int:
     keys = new_secrets(_now_ms())
     write_keys(folder, keys, _passphrase(settings, is_new=True))
     _publish(args, folder, keys)
-    with AccessLog(folder, keys.signing_key()) as log:
+    with _stopped(folder, keys) as log:
         log.append(_now_ms(), "made", {"fingerprint": keys.fingerprint().hex()})
     print(f"A vault was made in {folder}.")
     print(f"Its fingerprint, which kiosks pin: {spoken(keys.fingerprint())}")

@@ -36,7 +36,6 @@ from server.vault.wire import (
 
 log = logging.getLogger("gatehouse.vault")
 MAX_LOG_LINES = 200  # in one answer
-_LOG_ANSWER_BYTES = 2 * 1024 * 1024
 _PEER = struct.Struct("3i")  # struct ucred of unix(7): pid, uid, gid
 
 
@@ -213,14 +212,7 @@ class VaultProcess:
     def _log_lines(self, f: Fields, _asker: Asker) -> dict[int, object]:
         after, limit = f.integer(1), f.integer(2, 1, MAX_LOG_LINES)
         f.done()
-        lines: list[str] = []
-        size = 0
-        for line in self._vault.log_lines(after, limit):
-            size += len(line.encode())
-            if lines and size > _LOG_ANSWER_BYTES:
-                break
-            lines.append(line)
-        return {1: lines}
+        return {1: self._vault.log_lines(after, limit)}
 
 
 def _no(code: str, message: str) -> dict[int, object]:

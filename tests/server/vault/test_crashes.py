@@ -117,11 +117,29 @@ def test_a_log_that_was_touched_stops_the_vault_and_the_verify_command(how: str,
             fresh.start()
 
 
+def test_a_log_touched_under_a_running_vault_stops_every_look(fresh: World) -> None:
+    record = fresh.kiosk().pass_with_code(OUYANG)
+    query = fresh.query()
+    process = fresh.start()
+    try:
+        with (fresh.folder / LOG_FILE).open("a") as file:
+            file.write("{}\n")
+        with pytest.raises(Refused) as refusal:
+            fresh.client().open(query.to_bytes(), fresh.approve(query), [record])
+        assert refusal.value.code == "log_broken"
+    finally:
+        process.kill()
+        process.communicate(timeout=30)
+
+
 def test_a_noted_head_vouches_for_what_came_after(fresh: World) -> None:
     key = fresh.secrets.signing_key()
     with AccessLog(fresh.folder, key) as log:
         noted = log.append(now_ms(), "found", {})
-        log.append(now_ms(), "found", {})
+        log.append(now_ms(), "found", {"case": "a\u2028b\x85c\n欧"})
+        assert [json.loads(line)["sequence"] for line in log.lines_after(0, 9)] == [1, 2]
+        assert [json.loads(line)["sequence"] for line in log.lines_after(1, 1)] == [2]
+        assert log.lines_after(2, 9) == []
     assert verify_log(fresh.folder / LOG_FILE, key.public_key(), noted).sequence == 2
     with pytest.raises(VaultError):
         verify_log(fresh.folder / LOG_FILE, key.public_key(), Head(1, "00" * 32))
