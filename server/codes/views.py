@@ -185,7 +185,7 @@ def _verified(token: str) -> VenueCode | None:
         .where(VenueCode.serial == checked.credential.serial)
         .options(joinedload(VenueCode.door).joinedload(Entrance.venue))
     )
-    return code if code is not None and code.venue_id == checked.credential.venue_id else None
+    return code if code is not None and code.token == token else None
 
 
 def _find(reading: Session, serial: int, permission: Permission, *acts: Act) -> VenueCode:

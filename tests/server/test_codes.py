@@ -14,14 +14,14 @@ import zxingcpp
 from cv2 import IMREAD_GRAYSCALE, imdecode
 from flask import Flask
 
-from protocol.credentials.venue_code import check_word
+from protocol.credentials.venue_code import check_word, issue_token
 from server.audit import AuditEvent
 from server.codes.issuing import venue_serials
 from server.codes.models import CodeState, PosterPrint, VenueCode
 from server.context import House
-from server.keystore import IssuerUse
+from server.keystore import ALG, IssuerUse
 from server.venues.models import Entrance, Venue
-from tests.server.people import LIBRARY, NOON, Browser, Clock, hang, open_code
+from tests.server.people import LIBRARY, MARKET, NOON, Browser, Clock, hang, open_code
 
 V = LIBRARY.hex()
 
@@ -176,6 +176,22 @@ def test_a_token_that_we_signed_and_never_stored_is_not_genuine(app: Flask, hous
     with house.database.writing() as writing:
         writing.delete(writing.get_one(VenueCode, serial))
     assert stranger.get(f"/v/{token}").status_code == 404
+
+
+def test_a_stolen_key_cannot_borrow_the_serial_of_a_real_poster(app: Flask, house: House, stranger: Browser) -> None:
+    serial = open_code(app)
+    key = house.keys.issuer_signing_key(IssuerUse.VENUE_CODE, NOON)
+    for venue_id, entrance in ((MARKET, 1), (LIBRARY, 2), (LIBRARY, 1)):
+        forged = issue_token(
+            key=key.private_key,
+            alg=ALG,
+            kid=key.kid,
+            venue_id=venue_id,
+            entrance=entrance,
+            serial=serial,
+            issued_at=NOON,
+        )
+        assert stranger.get(f"/v/{forged}").status_code == 404
 
 
 def test_a_retired_key_keeps_its_posters_alive(app: Flask, house: House, stranger: Browser) -> None:
