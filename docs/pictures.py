@@ -1,4 +1,4 @@
-"""Takes the pictures of the documentation: plays the demo and photographs its pages in a real headless Chromium."""
+"""Takes the README's pictures: plays the demo and photographs its entrance screen in a real headless Chromium."""
 
 from __future__ import annotations
 
@@ -10,12 +10,10 @@ from pathlib import Path
 
 import cv2
 from selenium import webdriver
-from selenium.webdriver.common.by import By
 
 from gatehouse.demo.street import PARTS, Part, Ports, Street
 
 SCREEN = (1280, 800)
-CONSOLE = (1280, 900)
 
 
 @contextmanager
@@ -48,8 +46,6 @@ def take(folder: Path) -> None:
             _save(driver, folder / "entrance-idle.png")
             for name, part in (("pass", PARTS[0]), ("stop", PARTS[1]), ("check", PARTS[7])):
                 _walk_and_save(street, driver, part, folder / f"entrance-{name}.png")
-            with browser(*CONSOLE) as console:
-                console_pages(street, console, folder)
 
 
 def _walk_and_save(street: Street, driver: webdriver.Chrome, part: Part, path: Path) -> None:
@@ -61,18 +57,6 @@ def _walk_and_save(street: Street, driver: webdriver.Chrome, part: Part, path: P
     street.scene.show(None)
     street.thermometer.scene.set("empty")
     time.sleep(3)
-
-
-def console_pages(street: Street, driver: webdriver.Chrome, folder: Path) -> None:
-    """The console as the street administrator sees it."""
-    driver.get(f"{street.base}/sign-in")
-    _save(driver, folder / "console-sign-in.png")
-    driver.find_element(By.NAME, "name").send_keys("street")
-    driver.find_element(By.NAME, "password").send_keys(street.password)
-    driver.find_element(By.CSS_SELECTOR, "form button").click()
-    for name, path in (("home", "/"), ("kiosks", "/kiosks"), ("codes", "/codes"), ("venues", "/venues")):
-        driver.get(street.base + path)
-        _save(driver, folder / f"console-{name}.png")
 
 
 def _until(is_so: Callable[[], bool], timeout_s: float = 20.0) -> None:
