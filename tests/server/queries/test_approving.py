@@ -222,6 +222,12 @@ def test_a_passkey_approves_the_query_it_was_shown_and_no_other(
     text = somebody.reads()
     assert "欧**明" in text and "110*************2X" in text and NAME not in text
     somebody.keeps("result")
+    chromium.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    marks = chromium.find_elements(By.CSS_SELECTOR, ".watermark span")
+    assert len(marks) == 24 and all(mark.is_displayed() and mark.text.startswith("epi 2") for mark in marks)
+    assert not chromium.find_element(By.CSS_SELECTOR, ".bar").is_displayed()
+    somebody.keeps("result-printed")
+    chromium.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
     somebody.opens("/queries/")
     somebody.keeps("mine")
     somebody.signs_in("officer")
