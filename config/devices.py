@@ -79,6 +79,9 @@ class ScanHeadSettings:
     port: str = ""  # the serial socket; for `wedge` the input device (dev/input/by-id/...)
     bauds: tuple[int, ...] = ()
     trigger: Literal["none", "honeywell", "newland"] = "none"  # line only
+    zones: Literal["gm65", "unknown"] = (
+        "gm65"  # gm65 only: GM812 and GM861 number theirs differently; nothing is written
+    )
     max_code_bytes: int = 4096
 
     def __post_init__(self) -> None:

@@ -89,7 +89,7 @@ def make_scan_head(settings: ScanHeadSettings, *, clock: Clock = SYSTEM_CLOCK) -
     """The scan head of these settings, not yet started; None for "none"."""
     port, bauds, limit = settings.port, settings.bauds, settings.max_code_bytes
     if settings.driver == "gm65":
-        return Gm65(port, bauds=bauds, max_code_bytes=limit, clock=clock)
+        return Gm65(port, zones=settings.zones, bauds=bauds, max_code_bytes=limit, clock=clock)
     if settings.driver == "line":
         return LineScanner(port, trigger=settings.trigger, bauds=bauds, max_code_bytes=limit, clock=clock)
     if settings.driver == "wedge":

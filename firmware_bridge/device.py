@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Self
+from typing import Any, Self
 
 from config.errors import GatehouseError
 from firmware_bridge.clock import SYSTEM_CLOCK, Clock
@@ -18,6 +18,7 @@ log = logging.getLogger("gatehouse.devices")
 
 BACK_OFF_FIRST_S = 0.5
 BACK_OFF_MAX_S = 10.0
+SWAP_LOOK_AT, SWAP_LOOK_EVERY = 2, 8  # the second failed attempt, then every eighth: asking in other languages is slow
 
 
 class DeviceState(Enum):
@@ -43,6 +44,12 @@ class DeviceStatus:
     since_mono_s: float
 
 
+def introduce(devices: Sequence[SerialDevice]) -> None:
+    """Let the devices of one entrance know each other, so that swapped plugs are recognised and named."""
+    for device in devices:
+        device.know(devices)
+
+
 class HandshakeFailed(GatehouseError):
     """No frame that only this device can send was seen; `code` tells which kind of failure."""
 
@@ -63,6 +70,14 @@ class SerialDevice(ABC):
     zh_name = "设备"
     en_name = "device"
 
+    _made_with: tuple[tuple[Any, ...], dict[str, Any]]
+
+    def __new__(cls, *arguments: Any, **named: Any) -> Self:
+        """Remember how this device was made, so that `elsewhere` can make another one."""
+        device = super().__new__(cls)
+        device._made_with = (arguments, named)
+        return device
+
     def __init__(self, port: str, *, bauds: Sequence[int] = (), clock: Clock = SYSTEM_CLOCK) -> None:
         self.port = port
         self.clock = clock
@@ -74,6 +89,8 @@ class SerialDevice(ABC):
         self._status = DeviceStatus(DeviceState.STOPPED, "stopped", "已停止", "stopped", clock.mono_s())
         self._changed = threading.Condition(self._lock)
         self._others: tuple[SerialDevice, ...] = ()
+        self._failed_connects = 0  # in a row
+        self._swap: Mismatch | None = None  # what the last look for swapped plugs found
         self.identity = ""  # what the handshake found; empty before the first one
         self.losses = 0  # how often a ready device was lost
 
@@ -195,6 +212,7 @@ class SerialDevice(ABC):
             link = self._open(baud)
             try:
                 self.identity = self.handshake(link)
+                self._failed_connects, self._swap = 0, None
                 return link
             except Mismatch as error:
                 failure = error
@@ -204,8 +222,12 @@ class SerialDevice(ABC):
                 link.close()
                 raise
             link.close()
-        self._look_for_a_swap()
+        self._failed_connects += 1
+        if self._failed_connects % SWAP_LOOK_EVERY == SWAP_LOOK_AT:
+            self._swap = self._look_for_a_swap()
         assert failure is not None
+        if self._swap is not None:
+            raise self._swap
         if isinstance(failure, Mismatch):
             raise failure
         tried = ", ".join(map(str, self._bauds))
@@ -215,23 +237,38 @@ class SerialDevice(ABC):
             code=failure.code,
         )
 
-    def _look_for_a_swap(self) -> None:
-        """Ask, in the other devices' languages, who is at the other end. Raises Mismatch when one of them answers."""
+    def elsewhere(self, port: str) -> Self:
+        """A fresh, unstarted device of the same kind and settings on another *port*; `stop` it after use."""
+        arguments, named = self._made_with
+        return type(self)(port, *arguments[1:], **named)
+
+    def _look_for_a_swap(self) -> Mismatch | None:
+        """Ask, in the other devices' languages, who is at the other end; None when nobody answers."""
         for other in self._others:
             if other.kind == self.kind or not other.may_ask_elsewhere:
                 continue
-            for baud in other._bauds:
-                with self._open(baud) as link:
-                    try:
-                        other.handshake(link)
-                    except HandshakeFailed:
-                        continue
-                raise Mismatch(
-                    f"The {other.en_name} answers on {self.port}, where the {self.en_name} should be; "
-                    f"the {other.en_name} belongs on {other.port}.",
-                    hint="Swap the two plugs.",
-                    code="swapped",
-                )
+            asker = other.elsewhere(self.port)  # the other device itself may be at work in its own thread
+            try:
+                if self._answers_to(asker):
+                    return Mismatch(
+                        f"The {other.en_name} answers on {self.port}, where the {self.en_name} should be; "
+                        f"the {other.en_name} belongs on {other.port}.",
+                        hint="Swap the two plugs.",
+                        code="swapped",
+                    )
+            finally:
+                asker.stop()
+        return None
+
+    def _answers_to(self, asker: SerialDevice) -> bool:
+        for baud in asker._bauds[:2]:
+            with self._open(baud) as link:
+                try:
+                    asker.handshake(link)
+                except HandshakeFailed:
+                    continue
+                return True
+        return False
 
     may_ask_elsewhere = True  # False for drivers whose handshake could move something or cannot recognise anything
 
@@ -259,5 +296,5 @@ class SerialDevice(ABC):
             log.debug("device connecting kind=%s port=%s", self.kind, self.port)
         elif state is DeviceState.STOPPED:
             log.info("device stopped kind=%s port=%s", self.kind, self.port)
-        elif was_ready or before.state is DeviceState.CONNECTING or before.code != code:
+        elif before.state is not state:  # once for a loss, once for what it turned out to be; never for each attempt
             log.warning("device lost kind=%s port=%s code=%s reason=%r", self.kind, self.port, code, en)

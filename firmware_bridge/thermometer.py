@@ -12,6 +12,7 @@ from firmware_bridge.device import DeviceState, DeviceStatus, SerialDevice
 from firmware_bridge.measuring import Correction, MeasuringRule, SensorWatch, measure
 from firmware_bridge.reading import Cause, Frame, NoReading, Reading
 
+FORGOTTEN_AFTER_S = 60.0
 MAX_WINDOW_FRAMES = 1024  # 10 s of the fastest module; older frames of an over-long window fall out
 STORM_OVER_S = 10.0
 STORM_MIN_BAD = 20  # damaged frames within STORM_OVER_S, more than the good ones: somebody else reads the port too
@@ -33,6 +34,8 @@ class Window:
         with self._lock:
             if self._result is None and frame.measured_from_mono_s >= self.opened_mono_s:
                 self._frames.append(frame)
+        if frame.received_mono_s - self.opened_mono_s > FORGOTTEN_AFTER_S:
+            self._unsubscribe()  # nobody polls this window any more
 
     def poll(self) -> Reading | NoReading | None:
         """The result as soon as there is one, else None; NoReading at the latest when the window's time is over.

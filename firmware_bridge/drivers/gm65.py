@@ -26,8 +26,9 @@ class Gm65(ScanHead):
     kind = "gm65"
     bauds = (9600, 115200)
 
-    def __init__(self, port: str, **settings: object) -> None:
+    def __init__(self, port: str, *, zones: str = "gm65", **settings: object) -> None:
         super().__init__(port, **settings)  # type: ignore[arg-type]
+        self._may_write = zones == "gm65"  # the meaning of zones above 000D differs between models
         self._splitter = gm65.Splitter()
         self.resets = 0  # times that somebody had changed the settings
 
@@ -66,6 +67,8 @@ class Gm65(ScanHead):
 
     def _put_right(self, link: Link) -> bool:
         """Write the zones that differ, in RAM; True when one did. Raises PortLost when the head no longer answers."""
+        if not self._may_write:
+            return False
         changed = False
         output = self._zone(link, gm65.ZONE_OUTPUT)
         wanted = {**WANTED, gm65.ZONE_OUTPUT: output & ~OUTPUT_MASK}

@@ -10,6 +10,7 @@ gatehouse devices simulate gy614v --link DIR/thermo --scene fever,noise=0.05
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import threading
 import time
@@ -284,7 +285,13 @@ def _simulate(args: argparse.Namespace) -> int:
         threading.Thread(target=_obey_keyboard, args=(simulator,), daemon=True).start()
         if sys.stdin.isatty():
             print("type a scene, a code, or resident / foreigner / lift, and Enter; Ctrl-C ends", flush=True)
-        threading.Event().wait(args.seconds)
+        ended = threading.Event()
+        # Ended politely, the link goes too: a stale one would soon point at somebody else's pseudo-terminal.
+        before = signal.signal(signal.SIGTERM, lambda number, frame: ended.set())
+        try:
+            ended.wait(args.seconds)
+        finally:
+            signal.signal(signal.SIGTERM, before)
     return 0
 
 

@@ -119,7 +119,8 @@ def test_simulate_takes_scenes_from_standard_input(tmp_path: Path) -> None:
             assert wait_until(lambda: (f := thermometer.latest()) is not None and f.object_celsius > 35)
     finally:
         process.terminate()
-        process.wait(10)
+        assert process.wait(10) == 0
+        assert not (tmp_path / "d" / "t").is_symlink(), "the link is gone with its device"
         process.stdin.close()
         process.stdout.close()
 

@@ -17,6 +17,7 @@ from firmware_bridge.drivers.line_scanner import LineScanner
 from firmware_bridge.drivers.modbus_ir import ModbusIr
 from firmware_bridge.drivers.modbus_relay import ModbusRelayGate
 from firmware_bridge.drivers.sam_v import IdCardReader
+from firmware_bridge.drivers.wedge import Wedge
 from firmware_bridge.gate import PulseState
 from firmware_bridge.reading import Cause, NoReading, Reading
 from firmware_bridge.simulators import (
@@ -157,6 +158,22 @@ def test_a_serial_gun_with_any_tail_and_encoding(tmp_path: Path, tail: bytes, en
         module.show("门哨:一".encode(encoding))
         module.show("x" * 3000)
         assert wait_until(lambda: found() == ["门哨:一", "x" * 3000])
+
+
+def test_a_head_of_another_model_is_read_and_never_written(tmp_path: Path) -> None:
+    with Gm65Simulator(tmp_path / "scan") as module, Gm65(str(module.link), zones="unknown") as head:
+        before = dict(module.head.zones)
+        found = texts(head)
+        assert is_ready(head)
+        module.show("ABC\r")
+        assert wait_until(lambda: found() == ["ABC"])
+        assert module.head.zones == before and module.head.saves == 0
+
+
+def test_what_is_no_keyboard_is_not_grabbed(tmp_path: Path) -> None:
+    (tmp_path / "event0").write_bytes(b"")
+    with Wedge(str(tmp_path / "event0")) as gun:
+        assert gun.wait_for(lambda s: s.code == "port_absent", 10)
 
 
 # -- ID cards ---------------------------------------------------------------------------------------------------------

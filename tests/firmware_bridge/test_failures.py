@@ -19,7 +19,7 @@ import serial
 
 from firmware_bridge.clock import Clock
 from firmware_bridge.codecs.gy614v import Registers
-from firmware_bridge.device import DeviceState, SerialDevice
+from firmware_bridge.device import DeviceState, SerialDevice, introduce
 from firmware_bridge.drivers.gm65 import Gm65
 from firmware_bridge.drivers.gy614v import Gy614v
 from firmware_bridge.drivers.gymcu90614 import Gymcu90614
@@ -231,8 +231,7 @@ def test_row_11_swapped_plugs_are_refused_and_named(tmp_path: Path) -> None:
     with Gy614vSimulator(tmp_path / "thermo") as module, SamSimulator(tmp_path / "id") as card:
         thermometer = Gy614v(str(tmp_path / "thermo"), bauds=(9600,), warm_at_start=True)
         reader = IdCardReader(str(tmp_path / "id"), bauds=(115200,))
-        thermometer.know((thermometer, reader))
-        reader.know((thermometer, reader))
+        introduce((thermometer, reader))
         with thermometer, reader:
             assert is_ready(thermometer) and is_ready(reader)
             swap(module, card)
@@ -260,6 +259,21 @@ def test_row_11_a_thermometer_on_the_scanners_plug_is_refused(tmp_path: Path) ->
     with Gymcu90614Simulator(tmp_path / "s") as module, LineScanner(str(module.link)) as head:
         assert head.wait_for(lambda s: s.state is DeviceState.MISMATCH, 20)
         assert head.take() is None
+
+
+def test_row_11_asking_for_a_swap_does_not_disturb_the_device_at_work(tmp_path: Path) -> None:
+    """The lost thermometer tries the reader's language on its own port; meanwhile the reader reads a card."""
+    with LineScannerSimulator(tmp_path / "thermo", baud=115200) as silent, SamSimulator(tmp_path / "id") as card:
+        thermometer = Gy614v(str(silent.link), bauds=(9600,))
+        reader = IdCardReader(str(card.link), bauds=(115200,))
+        introduce((thermometer, reader))
+        with reader, thermometer:
+            assert is_ready(reader)
+            decoder = reader._decoder
+            assert wait_until(lambda: b"\xaa\xaa\xaa\x96\x69" in silent.gun.heard, 20), "it asked there"
+            card.lay(resident_card())
+            assert wait_until(lambda: reader.take() is not None)
+            assert reader._decoder is decoder and reader.losses == 0
 
 
 def test_row_12_the_array_module_is_named(tmp_path: Path) -> None:
