@@ -18,7 +18,7 @@ class ScreenSettings:
     sound: Literal["page", "speaker", "none"] = "page"  # who plays: the browser, this process through aplay, nobody
     voice: bool = True  # speak after the tone
     voice_languages: tuple[str, ...] = ("zh", "en")  # spoken in this order
-    voice_cache: Path = Path(".gatehouse/voice")  # made clips and tones; may be deleted at any time
+    voice_cache: Path = Path("voice")  # made clips and tones, may be deleted at any time; the default is in data_dir
     voice_recorded: Path | None = None  # a folder of the site's own clips, CODE.wav; they come before the made ones
     volume_percent: int = 90
     night_volume_percent: int = 40

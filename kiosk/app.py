@@ -6,6 +6,7 @@ import logging
 import signal
 import threading
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from types import FrameType
 from urllib.parse import urlsplit
@@ -66,7 +67,8 @@ class Entrance:
         self.camera = Camera(settings.camera)
         self.lane: Lane | None = None
         self.desk: Desk | None = None
-        self.screen = Screen(settings.screen, frame_source=self._preview, on_action=self._act)
+        screen = replace(settings.screen, voice_cache=settings.data_dir / settings.screen.voice_cache)
+        self.screen = Screen(screen, frame_source=self._preview, on_action=self._act)
 
     def run(self, stop: threading.Event) -> None:
         """Serve until *stop* is set; everything that was started is stopped again, in the opposite order."""
@@ -133,7 +135,9 @@ class Entrance:
             if held is not None:
                 board.names = held.place
             status = syncer.status()
-            self.screen.publish(board.state(lane, Link(status.state.value, status.text), time.monotonic()))
+            sound = self.screen.sound_finding()
+            findings = () if sound is None else (sound,)
+            self.screen.publish(board.state(lane, Link(status.state.value, status.text), time.monotonic(), findings))
 
         self.lane = Lane(
             place=enrolment.place,

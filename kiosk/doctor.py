@@ -219,7 +219,7 @@ def _gate(settings: KioskSettings) -> Finding:
     device = make_gate(settings.gate)
     if device is None:
         return Finding("gate", True, Text("未设置", "none is set up"))
-    return _serial("gate", device, Text("闸门需人工开", "staff must open the gate by hand"))
+    return _serial("gate", device, Text("闸机需人工开", "staff must open the gate by hand"))
 
 
 def _serial(part: str, device: SerialDevice, why: Text) -> Finding:

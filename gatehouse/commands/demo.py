@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import argparse
 import logging
+import signal
 from pathlib import Path
+from types import FrameType
 
 from gatehouse.demo.street import Ports, demo_folder, play
 
@@ -25,6 +27,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Play; see the module's words for the exit code."""
     logging.basicConfig(level=logging.ERROR)
+
+    def end(signum: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt  # SIGTERM ends the demo as Ctrl-C does: no child is left behind
+
+    signal.signal(signal.SIGTERM, end)
 
     def say(line: str) -> None:
         print(line, flush=True)

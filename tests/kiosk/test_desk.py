@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from kiosk.actions import ActionResult, parse_action
-from kiosk.desk import FREE_TRIES, Desk
+from kiosk.desk import Desk
 from kiosk.station import Showing
 from protocol.journal import header_of
 from protocol.passage import Header, Personal
@@ -148,15 +148,11 @@ def test_only_the_next_code_is_a_proxy(panel: Panel) -> None:
     assert modes == [EntryMode.PROXY, EntryMode.SCAN]
 
 
-def test_a_pin_signs_in_and_five_wrong_ones_lock_the_panel_alone(panel: Panel) -> None:
+def test_a_pin_signs_in_by_name_and_a_wrong_one_does_not(panel: Panel) -> None:
     answer = panel.press("sign_in", operator=None, pin="2580")
     assert answer.done and answer.values["operator"] == "li.na"
-    for _ in range(FREE_TRIES):
-        assert not panel.press("sign_in", operator=None, pin="0000").done
-    locked = panel.press("sign_in", operator=None, pin="2580")
-    assert not locked.done and locked.message is not None and "s" in locked.message.en
-    (sequence,) = panel.rig.walk([panel.rig.issuer.code(datetime.now(UTC), 9)])
-    assert panel.headers()[sequence - 1].facts.outcome is Outcome.ADMIT  # type: ignore[union-attr]
+    assert not panel.press("sign_in", operator=None, pin="0000").done
+    panel.until(lambda: any(h.event == "operator_in" for h in panel.headers()))
 
 
 def test_an_inspector_registers_nobody(panel: Panel) -> None:
