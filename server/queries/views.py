@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from flask import Blueprint, Response, abort, jsonify, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_wtf.csrf import generate_csrf
-from sqlalchemy import or_, select
+from sqlalchemy import exists, or_, select
 from sqlalchemy.orm import Session, joinedload, selectinload
 
 from config.errors import GatehouseError
@@ -343,9 +343,15 @@ def do_look(query_id: str) -> ResponseReturnValue:
 @blueprint.get("/looks")
 @needs(*AUDITS)
 def looks() -> ResponseReturnValue:
-    """Who has looked at what and on which ground, and whether the vault's log agrees."""
+    """Who has looked at what and on which ground, in one's own area, and whether the vault's log agrees."""
     after = request.args.get("after", "")
-    rows = select(Look).options(joinedload(Look.user), joinedload(Look.query))
+    within = (
+        exists()
+        .where(QueryVenue.query_id == Look.query_id)
+        .where(Venue.id == QueryVenue.venue_id, Area.code == Venue.area_code)
+        .where(person().reach(*AUDITS).condition(Area.path, Venue.id))
+    )
+    rows = select(Look).where(within).options(joinedload(Look.user), joinedload(Look.query))
     last = session().get(Look, after) if after else None
     if last is not None:
         rows = rows.where(or_(Look.at < last.at, (Look.at == last.at) & (Look.id < last.id)))

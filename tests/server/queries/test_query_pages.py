@@ -13,6 +13,7 @@ from sqlalchemy import select, update
 from sqlalchemy.exc import IntegrityError
 
 from protocol.query import Approval, Query
+from server.accounts.models import RoleAssignment
 from server.audit import AuditEvent
 from server.context import House
 from server.queries.deciding import close_expired
@@ -306,6 +307,9 @@ def test_the_officer_sees_each_look_and_that_the_vault_s_log_agrees(
     assert officer.post("/queries/looks/check", page="/queries/looks").status_code == 303
     page = officer.get("/queries/looks").text
     assert "The log holds" in page and "传染病防治法" in page and "EPI-2026-17" in page
+    with house.database.writing() as writing:
+        writing.execute(update(RoleAssignment).where(RoleAssignment.role == "data_officer").values(area_code="510105"))
+    assert "EPI-2026-17" not in officer.get("/queries/looks").text  # another district's looks are not theirs
     with house.database.writing() as writing:
         writing.execute(update(Look).values(log_hash="00" * 32))
     page = officer.get("/queries/looks").text
