@@ -100,7 +100,7 @@ class ServerSettings:
         url = urlsplit(self.public_url)
         if url.scheme not in {"http", "https"} or not url.hostname or url.path or url.query or url.fragment:
             raise ValueError(f"public_url is {self.public_url!r}; expected https://HOST without a path or last slash.")
-        if url.scheme == "http" and url.hostname not in {"localhost", "127.0.0.1", "::1"}:
+        if url.scheme == "http" and url.hostname not in {"localhost", "127.0.0.1"}:
             raise ValueError("public_url is plain http; only localhost may be served without TLS.")
         if not 1 <= self.session_hours <= 168:
             raise ValueError(f"session_hours is {self.session_hours}; expected 1 to 168.")

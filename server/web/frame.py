@@ -45,6 +45,7 @@ ERROR_TEXTS: dict[int, tuple[str, str]] = {
     405: ("This page does not answer to that method.", "Go back and use the page's own links and buttons."),
     409: ("Somebody else changed this meanwhile.", "Load the page again and look at the new state first."),
     410: ("This is no longer available.", "Ask whoever gave you this address for a new one."),
+    411: ("This request does not say how long it is.", "Use an ordinary browser."),
     413: ("What you sent is too large.", "Send something smaller."),
     429: ("Too many attempts.", "Wait a little and try again."),
     500: ("Something went wrong on our side.", "Try again later. The fault was recorded."),
@@ -122,6 +123,12 @@ def _gate() -> ResponseReturnValue | None:
         request.max_content_length = access.max_bytes or house().settings.limits.machine_bytes
         return None
     request.max_content_length = house().settings.limits.form_bytes
+    if (
+        request.method not in SAFE_METHODS
+        and request.content_length is None
+        and request.headers.get("Transfer-Encoding")
+    ):
+        abort(411)  # a form of unknown length would be cut off at the limit and then be read as if it were whole
     g.person = current_user._get_current_object() if current_user.is_authenticated else None  # (4)
     if access.gate is not Gate.OPEN and g.person is None:
         if request.method in {"GET", "HEAD"}:

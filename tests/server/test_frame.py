@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
+from types import ModuleType
 
 import pytest
-from flask import Flask
+from flask import Blueprint, Flask
 
+import server
 from config.errors import ConfigError
 from config.server import ServerSettings, load_server_settings
 from server import create_app
@@ -23,6 +27,20 @@ def test_a_route_that_does_not_say_who_may_use_it_stops_the_start(app: Flask) ->
     app.add_url_rule("/forgotten", "forgotten", lambda: "secret")
     with pytest.raises(LookupError, match="forgotten does not say who may use it"):
         check_all_declared(app)
+
+
+def test_an_application_with_such_a_route_cannot_be_made(
+    settings: ServerSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forgotten = ModuleType("server.forgotten.views")
+    blueprint = Blueprint("forgotten", __name__)
+    blueprint.add_url_rule("/forgotten", "page", lambda: "secret")
+    forgotten.blueprint = blueprint  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "server.forgotten.views", forgotten)
+    monkeypatch.setattr(server, "SUBJECTS", (*server.SUBJECTS, "forgotten"))
+    initialise(settings, now=NOON)
+    with pytest.raises(LookupError, match="forgotten.page"):
+        create_app(settings)
 
 
 def test_every_answer_carries_the_security_headers(stranger: Browser) -> None:
@@ -71,6 +89,17 @@ def test_a_body_that_is_too_large_is_refused(stranger: Browser) -> None:
     answer = stranger.client.post("/sign-in", data={"name": "x" * 300_000})
     assert answer.status_code == 413
     assert "What you sent is too large." in answer.text
+
+
+def test_a_form_of_unknown_length_is_refused_and_never_cut_off(stranger: Browser) -> None:
+    body = BytesIO(b"name=street&password=" + b"x" * 400_000)
+    answer = stranger.client.post(
+        "/sign-in",
+        input_stream=body,
+        headers={"Transfer-Encoding": "chunked", "Content-Type": "application/x-www-form-urlencoded"},
+        environ_overrides={"wsgi.input_terminated": True},
+    )
+    assert answer.status_code == 411
 
 
 @pytest.mark.parametrize(("path", "status"), [("/no-such-page", 404), ("/sign-out", 405)])
