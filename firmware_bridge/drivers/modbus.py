@@ -21,10 +21,18 @@ class Master:
         self.echoes = False  # the adapter repeats what we send; learnt from the first read
         self.heard = 0  # bytes ever received
 
-    def ask(self, request: Request) -> Reply | Refusal | None:
-        """The answer, or None when none came in time. Raises PortLost and Stopped."""
+    @property
+    def must_settle(self) -> bool:
+        """Whether the last question timed out, so that the next one has to wait for a silent line first."""
+        return self._must_settle
+
+    def ask(self, request: Request, *, settle: bool = True) -> Reply | Refusal | None:
+        """The answer, or None when none came in time. Raises PortLost and Stopped.
+
+        *settle* False skips the wait for silence: only for a command whose late answer does no harm, as "off".
+        """
         link = self._link
-        if self._must_settle:
+        if self._must_settle and settle:
             self._settle()
         else:
             link.discard_input()

@@ -41,7 +41,8 @@ class ModbusRelayGate(RelayGate):
         """One coil; the board repeats the command as its answer."""
         assert self._master is not None
         request = Request(self._address, WRITE_COIL, self._coil, COIL_ON if is_on else COIL_OFF)
-        answer = self._master.ask(request) or self._master.ask(request)  # setting a coil twice is setting it once
+        # Setting a coil twice is setting it once; and "off" must not wait for a noisy line to fall silent.
+        answer = self._master.ask(request, settle=False) or self._master.ask(request, settle=False)
         if not isinstance(answer, Reply):
             raise PortLost(f"The Modbus relay on {self.port} does not confirm.", code="silent")
 
@@ -50,6 +51,8 @@ class ModbusRelayGate(RelayGate):
         if within_s < 3 * REPLY_WITHIN_S:
             return None
         assert self._master is not None
+        if self._master.must_settle:
+            return None  # the wait for silence would prolong the pulse
         answer = self._master.ask(self._read_request)
         if not isinstance(answer, Reply):
             return None

@@ -8,6 +8,8 @@ from firmware_bridge.gate import Gate, Pulse, PulseState
 from firmware_bridge.port import Link, PortLost
 
 CHECK_EVERY_S = 2.0
+ASK_TIMES = 3  # a lost answer is asked for again while the pulse lasts
+OFF_TIMES = 2  # off is idempotent, and a lost "off" would leave the gate open
 
 
 class RelayGate(Gate):
@@ -56,12 +58,15 @@ class RelayGate(Gate):
         self.switch(link, True)
         off_at = link.now() + pulse.open_ms / 1000
         pulse.move(PulseState.COMMANDED)
-        is_on = self.contact(link, off_at - link.now())
+        is_on: bool | None = None
+        for _ in range(ASK_TIMES):
+            is_on = is_on if is_on is not None else self.contact(link, off_at - link.now())
         if is_on:
             pulse.move(PulseState.VERIFIED)
         while (left := off_at - link.now()) > 0:
             link.read(left)
-        self.switch(link, False)
+        for _ in range(OFF_TIMES):
+            self.switch(link, False)
         if is_on is False:
             pulse.move(PulseState.FAILED, "contact_stays_off")
         pulse.move(PulseState.ENDED)

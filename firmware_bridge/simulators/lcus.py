@@ -36,7 +36,7 @@ class LcusModel:
         self.answers = answers  # False: a single-channel board that leaves FF unanswered
         self.contacts = [False] * channels
         self.pulses: list[PulseRecord] = []  # of channel 1
-        self.dropped = 0  # commands that came within 100 ms of the one before
+        self.dropped = 0  # commands that came too soon after the one before
         self.welded = False  # the contact no longer moves
         self._buffer = bytearray()
         self._last_s = -1.0
@@ -71,8 +71,8 @@ class LcusModel:
         return answer
 
     def _in_time(self, now_s: float) -> bool:
-        # 5 ms of grace: the host keeps the gap between sending, not between our reading
-        if 0 <= now_s - self._last_s < lcus.MIN_GAP_S - 0.005:
+        # Half of the gap in grace: the host keeps it between sending, and this thread may have read the first one late.
+        if 0 <= now_s - self._last_s < lcus.MIN_GAP_S / 2:
             self.dropped += 1
             return False
         self._last_s = now_s
