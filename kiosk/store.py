@@ -147,11 +147,14 @@ class Journal:
         self._counts_day = ""
 
     def close(self) -> None:
-        """Close the file and forget the epoch key."""
+        """Close the file and forget the epoch key; a second call does nothing."""
         with self._lock:
+            if self._only < 0:
+                return
             self._sealer = None
             self._db.close()
             os.close(self._only)
+            self._only = -1
 
     def append(
         self,

@@ -113,7 +113,10 @@ class Header:
 
     @staticmethod
     def from_bytes(data: bytes) -> Header:
-        """Decode; raises ProtocolError for anything that `to_bytes` could not have written."""
+        """Decode; raises ProtocolError for every value that `to_bytes` could not have written.
+
+        The order of the map's keys is not compared: the chain and the seal go over the bytes as they came.
+        """
         f = Fields(cbor.decode_strict(data), "header")
         kind = f.integer(1, 1, 2)
         sequence = f.integer(2, 1)

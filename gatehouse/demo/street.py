@@ -31,6 +31,7 @@ from gatehouse.demo.processes import DemoError, Processes
 from gatehouse.demo.scene import Scene, SceneServer, Style
 from protocol.cose import Alg
 from protocol.credentials import health_code
+from protocol.vault_keys import claimed_fingerprint
 from protocol.words import Colour
 from server.demo import KIOSK_PIN, VENUE_ID
 from server.keystore import IssuerUse, KeyStore, read_passphrase
@@ -139,10 +140,13 @@ class Street:
             f'folder = "vault"\npassphrase_file = "vault-passphrase"\npasskey_origins = ["{self.base}"]\n',
             encoding="utf-8",
         )
+        run("vault", "init", "--config", str(folder / "vault.toml"))
+        fingerprint = claimed_fingerprint((folder / "vault" / "vault-public.cbor").read_bytes()).hex()
         (folder / "server.toml").write_text(
             f'public_url = "{self.base}"\ndata_dir = "server"\n'
             f"[listen]\nport = {self.ports.server}\nworkers = 1\nthreads = 8\n"
-            f'[vault]\npublic_file = "vault/vault-public.cbor"\nsocket = "vault/vault.sock"\n',
+            f'[vault]\npublic_file = "vault/vault-public.cbor"\nsocket = "vault/vault.sock"\n'
+            f'fingerprint = "{fingerprint}"\n',
             encoding="utf-8",
         )
         (folder / "kiosk.toml").write_text(
@@ -152,7 +156,6 @@ class Street:
             f'[screen]\nport = {self.ports.screen}\nvoice_cache = "voice"\n[sync]\ninterval_s = 5.0\n',
             encoding="utf-8",
         )
-        run("vault", "init", "--config", str(folder / "vault.toml"))
         self.say("2/6 审批钥匙 making the approver's own key")
         approver = ("--passphrase-file", str(folder / "approver-passphrase"))
         run("approve", "keygen", "--out", str(folder / "approver.key"), *approver)
