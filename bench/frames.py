@@ -402,7 +402,7 @@ HOLDS = ("tilt", "defocus", "motion", "glare", "occlusion", "lowlight", "inverte
 
 # family -> (easiest, hardest) value of the knob: frozen where zxing-cpp on every frame reads about half of the family
 HOLD_RANGE: dict[str, tuple[float, float]] = {
-    "tilt": (58, 74),
+    "tilt": (52, 68),
     "defocus": (0.40, 0.66),
     "motion": (1.6, 3.0),
     "glare": (0.10, 0.28),

@@ -94,7 +94,13 @@ class Decoder:
 
     def read_still(self, image: Image) -> list[Code]:
         """The codes in one picture on its own, nothing remembered; the time grows with the picture's size."""
-        grey = _grey(image)
+        followed, self._follow = self._follow, None
+        try:
+            return self._read_still(_grey(image))
+        finally:
+            self._follow = followed
+
+    def _read_still(self, grey: Image) -> list[Code]:
         if min(grey.shape) < SMALLEST:
             return []
         budget_s = STILL_BUDGET_S * max(1.0, grey.size / FRAME_PIXELS) if grey.size > SMALL_PIXELS else SMALL_BUDGET_S
@@ -108,10 +114,13 @@ class Decoder:
             codes = codes or self._read_tiles(whole, until_s)
             unread = [Unread(_scaled(u.corners, 1 / shrink), u.version) for u in unread]
         else:
-            codes, unread = read_zxing(grey, "zxing", aztec=True)
+            codes, unread = read_zxing(grey, "zxing")
         if codes:
             return codes
-        for step in self._steps(grey, _boxes(grey), _as_places(unread), until_s):
+        boxes = _boxes(grey)
+        if not boxes:
+            return []
+        for step in self._steps(grey, boxes, _as_places(unread), until_s):
             codes = step()
             if codes:
                 return [replace(code, corners=_scaled(code.corners, shrink)) for code in codes]
@@ -148,7 +157,7 @@ class Decoder:
             codes, unread = read_zxing(grey[top:bottom, left:right], "zxing", offset=(left, top))
             if codes:
                 return codes, unread
-        return read_zxing(grey, "zxing", aztec=self._number % WHOLE_EVERY == 0)
+        return read_zxing(grey, "zxing")
 
     def _try_harder(self, grey: Image, unread: list[Unread], until_s: float) -> list[Code]:
         sighting = self._see_again(grey, unread)
@@ -229,8 +238,15 @@ class Decoder:
             return self._clock() + STEP_S < until_s
 
         def grid_places() -> list[Code]:
+            tried: list[tuple[Points, int]] = []
             while found:
                 corners, version = found.pop(0)
+                # the retries find the same symbol again: settling on its patterns would give the same place
+                if any(v == version and np.abs(c - corners).max() < 6 for c, v in tried):
+                    continue
+                tried.append((corners, version))
+                if not still_time():
+                    break
                 code = self._read_place(grey, corners, version, "grid", still_time)
                 if code is not None:
                     return [code]
@@ -243,7 +259,7 @@ class Decoder:
                 if codes:
                     return codes
                 found.extend(_as_places(unread))
-            return grid_places() if still_time() else []
+            return []
 
         def located() -> list[Code]:
             for box in boxes:
@@ -266,20 +282,32 @@ class Decoder:
                     return codes
             return []
 
+        def aztec() -> list[Code]:
+            codes: list[Code] = []
+            for left, top, right, bottom in boxes:
+                codes += read_zxing(grey[top:bottom, left:right], "zxing", offset=(left, top), aztec=True)[0]
+            return codes
+
         steps: list[tuple[str, float, Callable[[], list[Code]]]] = [
             # name, seconds a million pixels before it was ever measured, the work
             ("box", 0.002, lambda: zxing("zxing+blur", soften, 1)),
-            ("locate", 0.030, located),
             ("unsharp", 0.006, lambda: zxing("zxing+unsharp", lambda g: sharpen(g, 2, 4), 1)),
             ("x2", 0.018, lambda: zxing("zxing+unsharp+x2", lambda g: _twice(sharpen(g, 3, 3)), 2)),
+            ("grid", 0.0, grid_places),
+            ("locate", 0.050, located),
+            ("aztec", 0.004, aztec),
             ("zbar", 0.007, zbar),
         ]
-        if found:
-            yield grid_places
         for i in range(len(steps)):
             name, guess_s, work = steps[(first + i) % len(steps)]
             expected_s = self._costs.get(name, guess_s) * pixels
-            if self._clock() + 0.7 * expected_s >= until_s and i:
+            if name == "locate":
+                expected_s *= 0.6  # it asks the clock between its trials, and the first is the best
+            if self._clock() + expected_s >= until_s and i:
+                continue
+
+            if name == "grid":
+                yield work  # its cost is the symbols', not the picture's; it asks the clock itself
                 continue
 
             def measured(name: str = name, work: Callable[[], list[Code]] = work) -> list[Code]:
