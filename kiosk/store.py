@@ -250,21 +250,40 @@ class Journal:
 
     def unsent(self, limit_records: int, limit_bytes: int = 512 * 1024) -> tuple[int, bytes, tuple[Record, ...]]:
         """The records that the server does not hold, oldest first: (after_sequence, after_hash, records)."""
-        records: list[Record] = []
-        size = 0
         with self._lock:
             after, after_hash = self._held
-            rows = self._db.execute(
-                "SELECT sequence, epoch, wrapped, header, sealed FROM record"
-                " WHERE sequence > ? ORDER BY sequence LIMIT ?",
-                (after, limit_records),
-            )
-            for row in rows:
-                size += sum(len(part) for part in row[1:]) + 64
-                if records and size > limit_bytes:
-                    break
-                records.append(Record(*row))
-        return after, after_hash, tuple(records)
+            return after, after_hash, self._records_after(after, limit_records, limit_bytes)
+
+    def records_after(self, sequence: int, limit_records: int, limit_bytes: int = 512 * 1024) -> tuple[Record, ...]:
+        """The records after *sequence*, receipted or not, oldest first; within the limits, but at least one."""
+        with self._lock:
+            return self._records_after(sequence, limit_records, limit_bytes)
+
+    def _records_after(self, sequence: int, limit_records: int, limit_bytes: int) -> tuple[Record, ...]:
+        records: list[Record] = []
+        size = 0
+        rows = self._db.execute(
+            "SELECT sequence, epoch, wrapped, header, sealed FROM record WHERE sequence > ? ORDER BY sequence LIMIT ?",
+            (sequence, limit_records),
+        )
+        for row in rows:
+            size += sum(len(part) for part in row[1:]) + 64
+            if records and size > limit_bytes:
+                break
+            records.append(Record(*row))
+        return tuple(records)
+
+    def held(self) -> tuple[int, bytes]:
+        """Up to where the server holds this journal, by its newest word, and the chain hash there."""
+        return self._held
+
+    def before_first(self) -> tuple[int, bytes] | None:
+        """Sequence and chain hash before the oldest record still here; None when no receipt tells that hash."""
+        with self._lock:
+            first = self._db.execute("SELECT min(sequence) FROM record").fetchone()[0]
+            at = self._head[0] if first is None else first - 1
+            known = self._hash_at(at)
+        return None if known is None else (at, known)
 
     def unsent_count(self) -> int:
         """How many records no receipt covers yet."""

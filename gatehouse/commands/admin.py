@@ -7,10 +7,12 @@
     gatehouse admin import-areas FILE.csv              read the area tree (code,parent,level,name_zh,name_en)
     gatehouse admin keys list | rotate USE | retire KID
     gatehouse admin kiosk-staff VENUE ID --name NAME   who may use the staff panel of a venue's kiosks, with a PIN
+    gatehouse admin import-journal FILE                take a kiosk's journal from a stick; writes its receipt
     gatehouse admin audit                              check the whole audit trail; exit code 1 when it was changed
     gatehouse admin seed-demo                          fill an empty database with a made-up district
 
-Exit codes: 0 done, 1 the audit trail was changed, 2 wrong arguments, settings or surroundings.
+Exit codes: 0 done, 1 the audit trail was changed or a journal does not fit, 2 wrong arguments, settings or
+surroundings.
 """
 
 from __future__ import annotations
@@ -37,6 +39,8 @@ from server.bundles.staff import remove_staff, set_staff
 from server.context import House, utc_now
 from server.db import Database
 from server.demo import RESIDENTS, STAFF, VENUE_ID, seed
+from server.ingest.appending import Result
+from server.ingest.importing import import_journal
 from server.keystore import OVERLAP, IssuerUse
 from server.migrations import upgrade
 from server.setup import initialise
@@ -77,6 +81,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     staff.add_argument("--role", choices=[role.value for role in StaffRole], default=StaffRole.HELPER.value)
     staff.add_argument("--pin-file", type=Path, metavar="FILE", help="take the PIN from FILE; default: ask for it")
     staff.add_argument("--remove", action="store_true", help="remove them; their records keep the id")
+    journal = add("import-journal", "take a journal that gatehouse kiosk journal export wrote, and write its receipt")
+    journal.add_argument("file", type=Path, help="the file from the kiosk")
+    journal.add_argument("--receipt", type=Path, metavar="OUT", help="where the receipt goes; default FILE.receipt")
     add("audit", "check the whole audit trail")
     demo = add("seed-demo", "fill an empty database with a made-up district")
     demo.add_argument("--json", action="store_true", help="print the accounts as JSON")
@@ -201,6 +208,31 @@ def _audit(_args: argparse.Namespace, _settings: ServerSettings, house: House, _
     return 0
 
 
+def _import_journal(args: argparse.Namespace, _settings: ServerSettings, house: House, _app: Flask) -> int:
+    done, receipt = import_journal(house, args.file)
+    out: Path = args.receipt or args.file.with_name(args.file.name + ".receipt")
+    try:
+        out.write_bytes(receipt)
+    except OSError as error:
+        raise GatehouseError(
+            f"The records are taken, but {out} cannot be written: {error.strerror}.",
+            hint="Run this again with --receipt OUT; taking a file twice changes nothing.",
+        ) from error
+    print(f"kiosk {done.kiosk.hex()}: records {done.after_sequence + 1} to {done.last_sequence} in the file")
+    known = done.records - done.stored
+    print(f"  {done.stored} stored, {known} known before or not taken, {len(done.quarantined)} in quarantine")
+    print(f"  held up to record {done.held}; receipt: {out}")
+    if done.result is Result.GAP:
+        print(
+            f"  GAP: records {done.held + 1} to {done.after_sequence} are missing. Import the earlier file first, then"
+        )
+        print("  this one again; or export with --all on the kiosk.")
+    elif done.result is Result.FORK:
+        print("  FORK: the file tells another history than the one held here; it is kept aside as evidence. Keep the")
+        print("  stick and the kiosk's card as they are: was the card copied or restored?")
+    return 0 if done.result is Result.OK else 1
+
+
 def _seed_demo(args: argparse.Namespace, settings: ServerSettings, house: House, _app: Flask) -> int:
     if settings.is_https and not args.anywhere:
         raise GatehouseError(
@@ -241,6 +273,7 @@ _ACTIONS = {
     "set-password": _set_password,
     "import-areas": _import_areas,
     "keys": _keys,
+    "import-journal": _import_journal,
     "audit": _audit,
     "seed-demo": _seed_demo,
 }

@@ -3,17 +3,20 @@
 gatehouse kiosk --config kiosk.toml            run the entrance until Ctrl-C or SIGTERM
 gatehouse kiosk enrol CODE --config kiosk.toml enrol by typing the server's code instead of showing it to the camera
 gatehouse kiosk journal verify DIR [--json]    check a journal: chain, gaps, receipts, clock (exit 1 on findings)
+
+Without a network the journal travels on a stick, while the kiosk is stopped:
+gatehouse kiosk journal export DIR --out FILE [--all]     write what the server does not hold
+gatehouse kiosk journal receipt FILE --config kiosk.toml  take the server's receipt (exit 1: it asks for another file)
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
 from config.errors import ConfigError
 from config.kiosk import KioskSettings, load_kiosk
-from kiosk.store import verify_journal
+from gatehouse.commands import kiosk_journal
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -22,18 +25,20 @@ def configure(parser: argparse.ArgumentParser) -> None:
     what = parser.add_subparsers(dest="what", metavar="[enrol | journal]")
     enrol = what.add_parser("enrol", help="enrol this kiosk by a typed code")
     enrol.add_argument("code", help="the text behind the QR code on the server's page, GHE1:...")
-    journal = what.add_parser("journal", help="look at a journal")
-    actions = journal.add_subparsers(dest="action", metavar="verify", required=True)
-    verify = actions.add_parser("verify", help="check a journal without changing it")
-    verify.add_argument("dir", type=Path, help="the kiosk's data folder, or its journal.db")
-    verify.add_argument("--json", action="store_true", help="one JSON object instead of words")
+    enrol.add_argument("--config", type=Path, default=argparse.SUPPRESS, help="the kiosk's TOML file")
+    journal = what.add_parser("journal", help="check a journal, or carry it by hand")
+    kiosk_journal.configure(journal.add_subparsers(dest="action", metavar="ACTION", required=True))
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run, enrol or verify; 1 when a journal has findings."""
-    if args.what == "journal":
-        return _verify(args.dir, as_json=args.json)
+    """Run, enrol, or work on a journal; 1 when a journal has findings or a receipt asks for more."""
+    if args.what == "journal" and args.action == "verify":
+        return kiosk_journal.verify(args.dir, as_json=args.json)
+    if args.what == "journal" and args.action == "export":
+        return kiosk_journal.export(args.dir, args.out, everything=args.all)
     settings = _settings(args.config)
+    if args.what == "journal":
+        return kiosk_journal.receipt(settings, args.file)
     if args.what == "enrol":
         from kiosk.enrol import enrol_by_text
 
@@ -53,30 +58,3 @@ def _settings(path: Path | None) -> KioskSettings:
             hint="Copy config/kiosk.example.toml, fill it in, and give its path with --config.",
         )
     return load_kiosk(path)
-
-
-def _verify(where: Path, *, as_json: bool) -> int:
-    report = verify_journal(where / "journal.db" if where.is_dir() else where)
-    if as_json:
-        print(
-            json.dumps(
-                {
-                    "kiosk": report.kiosk.hex(),
-                    "records": report.records,
-                    "first": report.first,
-                    "last": report.last,
-                    "receipted": report.receipted,
-                    "modes": dict(report.modes),
-                    "whole": report.is_whole,
-                    "findings": list(report.findings),
-                },
-                ensure_ascii=False,
-            )
-        )
-        return 0 if report.is_whole else 1
-    print(f"kiosk {report.kiosk.hex()}: {report.records} records held ({report.first} to {report.last}),")
-    print(f"  the server confirmed up to {report.receipted}; " + ", ".join(f"{n} {name}" for name, n in report.modes))
-    for finding in report.findings:
-        print(f"  FINDING: {finding}")
-    print("  the chain is whole" if report.is_whole else f"  {len(report.findings)} findings: keep this file as it is")
-    return 0 if report.is_whole else 1

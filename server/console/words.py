@@ -29,6 +29,7 @@ ACTION_NAMES: dict[str, str] = {
     "kiosk.retired": "Kiosk retired",
     "kiosk.lost": "Kiosk reported lost",
     "kiosk.forked": "Two records for one number",
+    "journal.imported": "Journal carried in",
     "query.requested": "Query asked for",
     "query.reviewing": "Query taken up",
     "query.approved": "Query approved",

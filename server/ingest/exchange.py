@@ -28,15 +28,26 @@ class Exchanged:
 
 
 def take(
-    writing: Session, upload: Upload, prepared: tuple[Prepared, ...], now: datetime, *, as_sent: bytes
+    writing: Session,
+    upload: Upload,
+    prepared: tuple[Prepared, ...],
+    now: datetime,
+    *,
+    as_sent: bytes,
+    was_carried: bool = False,
 ) -> Exchanged:
-    """Append the upload and update the kiosk's row. Raises Refused when the kiosk was suspended meanwhile."""
+    """Append the upload and update the kiosk's row. Raises Refused when the kiosk was suspended meanwhile.
+
+    An upload that *was_carried* here in a file says what the kiosk has left to send, and nothing of its being alive.
+    """
     kiosk = writing.scalars(select(Kiosk).where(Kiosk.id == upload.kiosk).with_for_update()).one()
     require_active(KioskState(kiosk.state))
     appended = append(writing, upload, prepared, now, as_sent=as_sent)
     is_news = _is_news(writing, upload, now)
+    if was_carried:
+        _note_carried(kiosk, upload, appended)
     kiosk.last_sequence = appended.sequence
-    if is_news:
+    if is_news and not was_carried:
         _note(kiosk, upload, appended, now)
     if appended.new_fork is not None:
         audit(
@@ -60,6 +71,14 @@ def _is_news(writing: Session, upload: Upload, now: datetime) -> bool:
         return False
     boot.mono_ms = upload.mono_ms
     return True
+
+
+def _note_carried(kiosk: Kiosk, upload: Upload, appended: Appended) -> None:
+    """What is left unsent, counted from the newest record anybody told us of: the file may be an old one."""
+    newest = max(upload.head_sequence, (kiosk.last_sequence or 0) + (kiosk.unsent_count or 0))
+    kiosk.unsent_count = min(max(0, newest - appended.sequence), 2**31 - 1)
+    if kiosk.unsent_count == 0:
+        kiosk.oldest_unsent_at = None
 
 
 def _note(kiosk: Kiosk, upload: Upload, appended: Appended, now: datetime) -> None:

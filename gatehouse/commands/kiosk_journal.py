@@ -1,0 +1,79 @@
+"""`gatehouse kiosk journal ...`: check, look at, and carry a journal by hand."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from config.kiosk import KioskSettings
+from kiosk.carrying import accept_receipt_file, export_journal
+from kiosk.store import verify_journal
+
+
+def configure(actions: Any) -> None:
+    """Declare the arguments of each action."""
+    verify = actions.add_parser("verify", help="check a journal without changing it")
+    export = actions.add_parser("export", help="write what the server does not hold to a file for a stick")
+    for parser in (verify, export):
+        parser.add_argument("dir", type=Path, help="the kiosk's data folder, or its journal.db")
+    verify.add_argument("--json", action="store_true", help="one JSON object instead of words")
+    export.add_argument("--out", type=Path, required=True, metavar="FILE", help="the new file")
+    export.add_argument("--all", action="store_true", help="every record still here, also those with a receipt")
+    receipt = actions.add_parser("receipt", help="take the server's receipt for a carried journal")
+    receipt.add_argument("file", type=Path, help="what gatehouse admin import-journal wrote")
+    receipt.add_argument("--config", type=Path, default=argparse.SUPPRESS, help="the kiosk's TOML file")
+
+
+def verify(where: Path, *, as_json: bool) -> int:
+    """Print what a check of the journal found; 1 when there are findings."""
+    report = verify_journal(where / "journal.db" if where.is_dir() else where)
+    if as_json:
+        print(
+            json.dumps(
+                {
+                    "kiosk": report.kiosk.hex(),
+                    "records": report.records,
+                    "first": report.first,
+                    "last": report.last,
+                    "receipted": report.receipted,
+                    "modes": dict(report.modes),
+                    "whole": report.is_whole,
+                    "findings": list(report.findings),
+                },
+                ensure_ascii=False,
+            )
+        )
+        return 0 if report.is_whole else 1
+    print(f"kiosk {report.kiosk.hex()}: {report.records} records held ({report.first} to {report.last}),")
+    print(f"  the server confirmed up to {report.receipted}; " + ", ".join(f"{n} {name}" for name, n in report.modes))
+    for finding in report.findings:
+        print(f"  FINDING: {finding}")
+    print("  the chain is whole" if report.is_whole else f"  {len(report.findings)} findings: keep this file as it is")
+    return 0 if report.is_whole else 1
+
+
+def export(where: Path, out: Path, *, everything: bool) -> int:
+    """Write the file for the stick."""
+    folder = where if where.is_dir() else where.parent
+    done = export_journal(folder, out, everything=everything)
+    print(f"已导出 {done.records} 条记录（{done.first} 至 {done.last}），请把此文件带到服务器")
+    print(
+        f"{out}: {done.records} records ({done.first} to {done.last}), {done.size_bytes} bytes. Take it to the server:"
+    )
+    print(f"  gatehouse admin import-journal {out.name} --config server.toml, and bring its receipt back")
+    return 0
+
+
+def receipt(settings: KioskSettings, file: Path) -> int:
+    """Take the receipt; 1 when the server asks for another file."""
+    done = accept_receipt_file(settings.data_dir, file, keep_after_receipt_h=settings.sync.keep_after_receipt_h)
+    print(f"服务器已保存至第 {done.through} 条：新确认 {done.newly_held} 条，待上传 {done.unsent} 条")
+    print(
+        f"the server holds records up to {done.through}: {done.newly_held} newly confirmed, {done.purged} purged,"
+        f" {done.unsent} still to send, {done.quarantined} kept apart by the server"
+    )
+    if done.result == "gap":
+        print("记录不连续，请重新导出 / the server lacks earlier records: export again (now it begins where it must)")
+    return 0 if done.result == "ok" else 1
