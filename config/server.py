@@ -46,14 +46,47 @@ class CodeSettings:
     renew_notice_days: int = 30
     enrolment_valid_minutes: int = 15
     health_code_minutes: int = 5  # life of a dynamic health code; kiosks refuse more than 10
+    paper_valid_days: int = 30  # life of a paper health code
+    badge_valid_days: int = 60  # life of a staff badge
 
     def __post_init__(self) -> None:
         if not 1 <= self.venue_valid_days <= 3650:
             raise ValueError(f"codes.venue_valid_days is {self.venue_valid_days}; expected 1 to 3650.")
+        if not 1 <= self.paper_valid_days <= 365:
+            raise ValueError(f"codes.paper_valid_days is {self.paper_valid_days}; expected 1 to 365.")
+        if not 1 <= self.badge_valid_days <= 365:
+            raise ValueError(f"codes.badge_valid_days is {self.badge_valid_days}; expected 1 to 365.")
         if not 1 <= self.health_code_minutes <= 10:
             raise ValueError(f"codes.health_code_minutes is {self.health_code_minutes}; kiosks accept 1 to 10.")
         if not 1 <= self.enrolment_valid_minutes <= 60:
             raise ValueError(f"codes.enrolment_valid_minutes is {self.enrolment_valid_minutes}; expected 1 to 60.")
+
+
+@dataclass(frozen=True, slots=True)
+class TrustSettings:
+    """Whose imported trust list is believed."""
+
+    signer: str = ""  # 64 hex digits as `gatehouse trust import` prints them; empty: no imported list is used
+
+    def __post_init__(self) -> None:
+        if self.signer and not re.fullmatch("[0-9a-f]{64}", self.signer):
+            raise ValueError(f"trust.signer is {self.signer!r}; expected 64 hex digits in lower case.")
+
+
+# What a person can show that may admit them (protocol/words.py, CredentialKind).
+ADMITTING = ("health_code", "paper_code", "eu_dcc", "smart_health_card", "nz_covid_pass", "provincial_code")
+
+
+@dataclass(frozen=True, slots=True)
+class EntrySettings:
+    """What entrances ask of people, as far as it is a choice; it travels to the kiosks in the signed bundle."""
+
+    accepts: tuple[str, ...] = ("health_code", "paper_code")
+    stale_rules_hold: bool = False  # old rules and lists: True checks by hand, False marks the record (E-25)
+
+    def __post_init__(self) -> None:
+        if unknown := sorted(set(self.accepts) - set(ADMITTING)):
+            raise ValueError(f"entry.accepts names {', '.join(unknown)}; expected some of {', '.join(ADMITTING)}.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +126,8 @@ class ServerSettings:
     listen: ListenSettings = field(default_factory=ListenSettings)
     limits: LimitSettings = field(default_factory=LimitSettings)
     codes: CodeSettings = field(default_factory=CodeSettings)
+    entry: EntrySettings = field(default_factory=EntrySettings)
+    trust: TrustSettings = field(default_factory=TrustSettings)
     fleet: FleetSettings = field(default_factory=FleetSettings)
     vault: VaultSettings = field(default_factory=VaultSettings)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from protocol.bundle import MAX_PART_BYTES, Manifest, Part, PlaceNames
 from protocol.errors import ProtocolError
 from protocol.policy import EntryPolicy
 from protocol.staff import StaffList
-from protocol.status_list import StatusLists
+from protocol.status_list import StatusList, StatusLists, VenueSerials
 from protocol.trust import TrustList
 from protocol.vault_keys import VaultKeys
 
@@ -164,7 +164,7 @@ class BundleStore:
             manifest.version,
             manifest.issued_at_ms,
             trust,
-            StatusLists.of(status_list.from_signed(item, trust) for item in lists),
+            StatusLists.of(_known(lists, trust)),
             EntryPolicy.from_bytes(parts["policy"]),
             vault,
             place,
@@ -209,3 +209,12 @@ class BundleStore:
         for path in (self._folder / PARTS).iterdir():
             if path.name not in keep:
                 path.unlink(missing_ok=True)
+
+
+def _known(lists: list[bytes], trust: TrustList) -> Iterator[StatusList | VenueSerials]:
+    """The signed *lists*, without those about something that only a later version knows. Raises StatusError."""
+    for item in lists:
+        try:
+            yield status_list.from_signed(item, trust)
+        except status_list.UnknownPurpose:
+            continue

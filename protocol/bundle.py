@@ -20,7 +20,10 @@ _PURPOSE = "bundle 1"
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One part by name: "trust", "status", "policy", "vault", "place", "staff", "notices"."""
+    """One part by name: "trust", "status", "policy", "vault", "place", "staff"; optional: "badges", "rules".
+
+    A kiosk fetches parts that it does not know and looks at none of them.
+    """
 
     name: str
     digest: bytes  # SHA-256

@@ -1,9 +1,10 @@
-"""The part "staff" of a bundle: who may use a kiosk's staff panel, with hashes of their PINs."""
+"""The parts "staff" and "badges" of a bundle: who may use a kiosk's staff panel, by PIN or by badge."""
 
 from __future__ import annotations
 
 import hashlib
 import hmac
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 
@@ -14,6 +15,8 @@ from protocol.fields import Fields
 SALT_BYTES = 16
 PIN_HASH_BYTES = 32
 MAX_STAFF = 200  # at one venue
+MAX_BADGES = 1000  # at one venue
+BADGE_ID_BYTES = 8  # protocol/credentials/jk1.py, StatusRef
 # RFC 7914 interactive figures, 16 MiB: about 0.15 s on a Raspberry Pi 4. A PIN of six digits that left on a stolen card
 # is found within a day all the same; it opens a panel at a door, and no record.
 _SCRYPT = {"n": 2**14, "r": 8, "p": 1}
@@ -84,3 +87,21 @@ def _member(row: object) -> StaffMember:
                 if len(salt) == SALT_BYTES and len(pin_hash) == PIN_HASH_BYTES:
                     return StaffMember(staff_id, name, StaffRole(role), salt, pin_hash)
     raise ProtocolError("staff: a member is not [id, name, role, salt, hash]", code="bad_list")
+
+
+def badges_to_bytes(badges: Mapping[bytes, str]) -> bytes:
+    """Encode the part "badges": the id on each badge that is out -> the id of the member of staff it belongs to."""
+    return cbor.encode({1: dict(badges)})
+
+
+def badges_from_bytes(data: bytes) -> dict[bytes, str]:
+    """Decode; raises ProtocolError. Whether a badge was stopped since stands on its status list."""
+    f = Fields(cbor.decode_strict(data), "badges")
+    rows = f.take(1, dict)
+    f.done()
+    for badge, staff_id in rows.items():
+        if type(badge) is not bytes or len(badge) != BADGE_ID_BYTES or type(staff_id) is not str or not staff_id:
+            raise ProtocolError("badges: an entry is not badge id: staff id", code="bad_list")
+    if len(rows) > MAX_BADGES:
+        raise ProtocolError(f"badges: {len(rows)} badges, limit {MAX_BADGES}", code="bad_list")
+    return rows

@@ -19,8 +19,9 @@ MAX_SIGNED_BYTES: Final = 4 * 1024 * 1024
 MAX_UNPACKED_BYTES: Final = 4 * 1024 * 1024  # 16 million codes of 2 bits
 _CONTEXT: Final = b"gatehouse status list 1"
 
-Purpose = Literal["paper", "badge"]
-PURPOSES: Final[tuple[Purpose, ...]] = ("paper", "badge")
+# "paper" holds colours; "paper_revoked", of the same number, which of those codes were withdrawn (lost, stolen)
+Purpose = Literal["paper", "paper_revoked", "badge"]
+PURPOSES: Final[tuple[Purpose, ...]] = ("paper", "paper_revoked", "badge")
 
 
 class StatusError(ProtocolError):
@@ -29,8 +30,17 @@ class StatusError(ProtocolError):
     code = "status_list"
 
 
+class UnknownPurpose(StatusError):
+    """A good list about something that this version does not know; a reader leaves it out."""
+
+    code = "status_list_purpose"
+
+
 class BadgeStatus(IntEnum):
-    """The values 0 to 2 are those of the IETF Token Status List (draft-ietf-oauth-status-list, 7.1)."""
+    """Of a badge, and of a paper code on its list of withdrawals.
+
+    The values 0 to 2 are those of the IETF Token Status List (draft-ietf-oauth-status-list, 7.1).
+    """
 
     VALID = 0
     REVOKED = 1
@@ -38,7 +48,7 @@ class BadgeStatus(IntEnum):
 
 
 def colour_status(colour: Colour) -> int:
-    """The 2-bit value of a colour on a paper-code list: green 0, yellow 1, red 2, grey 3 (no data, or withdrawn)."""
+    """The 2-bit value of a colour on a paper-code list: green 0, yellow 1, red 2, grey 3 (no data)."""
     return int(colour) - 1
 
 
@@ -171,6 +181,8 @@ def from_signed(data: bytes, trust: TrustList, *, at: datetime | None = None) ->
     if body.get(1) == "venue":
         return VenueSerials(_serials(unpacked), _lowest(body.get(7)), issued_at, expires_at)
     purpose = next((name for name in PURPOSES if name == body.get(1)), None)
+    if purpose is None and isinstance(body.get(1), str):
+        raise UnknownPurpose("The status list is about something that this version does not know.")
     number, count = body.get(2), body.get(5)
     if purpose is None or not isinstance(number, int) or not isinstance(count, int):
         raise StatusError("The status list does not say what it is about.")

@@ -26,6 +26,8 @@ SUBJECTS = (
     "codes",
     "kiosks",
     "residents",
+    "papers",
+    "badges",
     "ingest",
     "bundles",
     "queries",

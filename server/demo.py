@@ -35,6 +35,7 @@ STAFF: tuple[tuple[str, str, Role, str | None], ...] = (
     ("city", "市指挥部 周", Role.CITY_COMMAND, "510100"),
     ("district", "区指挥部 吴", Role.DISTRICT_COMMAND, "510104"),
     ("street", "街道 郑", Role.STREET_ADMIN, STREET),
+    ("community", "社区 沈", Role.COMMUNITY_WORKER, COMMUNITY),
     ("investigator", "流调 孙", Role.EPI_INVESTIGATOR, "510104"),
     ("inspector", "检查 钱", Role.INSPECTOR, "510104"),
     ("officer", "数据保护 冯", Role.DATA_OFFICER, "510100"),
@@ -123,7 +124,7 @@ def seed(writing: Session, *, password: str, at: datetime) -> None:
             at=at,
             must_change_password=False,
         )
-        resident = Resident(id=user.id, user_id=user.id, created_at=at)
+        resident = Resident(id=user.id, user_id=user.id, created_at=at, area_code=COMMUNITY)
         resident.identity = close_identity(resident.id, Identity(person.full_name, person.id_number, PHONE))
         writing.add(resident)
         writing.flush()

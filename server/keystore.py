@@ -1,7 +1,7 @@
 """The server's own keys: files in one folder, encrypted with a passphrase, never in the database.
 
     keys/server-identity.pem       Ed25519: signs receipts, exchanges and bundles
-    keys/issuer-USE-KID.pem        ES256 (P-256): signs health codes, venue codes or status lists; several overlap
+    keys/issuer-USE-KID.pem        ES256 (P-256): signs one sort of code, or status lists; several overlap
     keys/residents-data.bin        the AEAD key of residents' identity data at rest
     keys/index.json                which key is for what, and from when to when; no secret
 
@@ -55,6 +55,8 @@ class IssuerUse(Enum):
     """What an issuer key may sign, as trust lists name it (protocol/trust.py); a kiosk refuses it for anything else."""
 
     HEALTH_CODE = "health_code"
+    PAPER_CODE = "paper_code"
+    STAFF_BADGE = "staff_badge"
     VENUE_CODE = "venue_code"
     STATUS_LIST = "status_list"
 
@@ -110,8 +112,7 @@ class KeyStore:
         _write_index(folder, [])
         _write_secret(folder / "server-identity.pem", _pem(ed25519.Ed25519PrivateKey.generate(), passphrase))
         store = cls(folder, passphrase)
-        for use in IssuerUse:
-            store.add_issuer_key(use, not_before=now)
+        store.add_missing_issuer_keys(now)
         return store
 
     @classmethod
@@ -186,6 +187,11 @@ class KeyStore:
         self._refresh()
         _write_index(self._folder, [*self._index, row])
         return next(key for key in self.issuer_keys() if key.kid == kid)
+
+    def add_missing_issuer_keys(self, now: datetime) -> list[IssuerKey]:
+        """Make a key that signs from *now* on for each use that never had one (a later version brings new uses)."""
+        had = {key.use for key in self.issuer_keys()}
+        return [self.add_issuer_key(use, not_before=now) for use in IssuerUse if use not in had]
 
     def retire_issuer_key(self, kid: bytes, *, at: datetime) -> None:
         """Sign nothing new with *kid* from *at* on; what it has signed stays trusted until it runs out."""

@@ -30,7 +30,15 @@ def initialise(settings: ServerSettings, *, now: datetime) -> list[str]:
     if not (settings.key_dir / "server-identity.pem").exists():
         KeyStore.create(settings.key_dir, read_passphrase(settings.passphrase_path), now=now)
         made.append(str(settings.key_dir))
+    else:
+        made += add_missing_keys(settings, now=now)
     database = Database(settings.database)
     upgrade(database.engine)
     database.engine.dispose()
     return made
+
+
+def add_missing_keys(settings: ServerSettings, *, now: datetime) -> list[str]:
+    """Make issuer keys that this version needs and an older one did not; returns what was made."""
+    keys = KeyStore.open(settings.key_dir, read_passphrase(settings.passphrase_path))
+    return [f"issuer key {key.kid.hex()} for {key.use.value}" for key in keys.add_missing_issuer_keys(now)]

@@ -23,7 +23,7 @@ from protocol.credentials.signed import (
     time_reasons,
     verify_message,
 )
-from protocol.status_list import StatusLists
+from protocol.status_list import BadgeStatus, StatusLists
 from protocol.trust import TrustList
 from protocol.words import CredentialKind
 
@@ -54,7 +54,10 @@ def check(
     status: StatusLists | None,
     policy: CheckPolicy,
 ) -> Checked:
-    """Verify an unwrapped paper code and look its colour up. Without a list that holds it: STATUS_UNKNOWN."""
+    """Verify an unwrapped paper code and look its colour up; REVOKED when it was withdrawn.
+
+    Without a colour list that holds it: STATUS_UNKNOWN.
+    """
     credential, reasons = read_id(CredentialKind.PAPER_CODE, message, claims, ours, trust, at=at, policy=policy)
     assert credential.holder_id is not None
     ref = StatusRef.from_bytes(credential.holder_id)
@@ -64,6 +67,9 @@ def check(
         reasons.append(Reason.STATUS_UNKNOWN)
     else:
         reasons += freshness_reasons(found, at=at, policy=policy)
+    withdrawn = status.find("paper_revoked", ref.list_number) if status else None
+    if withdrawn is not None and withdrawn.status(ref.index) == BadgeStatus.REVOKED:
+        reasons.append(Reason.REVOKED)
     return believed(replace(credential, colour=colour), *reasons)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -15,6 +16,7 @@ from protocol.errors import ProtocolError
 from protocol.words import CredentialKind
 
 MAX_RULES: Final = 500
+MAX_BYTES: Final = 1024 * 1024
 
 
 class RuleError(ProtocolError):
@@ -138,6 +140,17 @@ def rule_set_from_json(content: object) -> RuleSet:
         raise
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise RuleError(f"The rule set lacks a field or has a wrong one: {error}") from error
+
+
+def rule_set_from_bytes(data: bytes) -> RuleSet:
+    """Read the bundle's part "rules": the JSON of `rule_set_from_json` in UTF-8. Raises RuleError and nothing else."""
+    if len(data) > MAX_BYTES:
+        raise RuleError("A rule set has at most 1 MiB.")
+    try:
+        content = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise RuleError(f"The rule set is not JSON: {error}") from error
+    return rule_set_from_json(content)
 
 
 def _rule(row: Mapping[str, object]) -> Rule:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -12,21 +12,25 @@ from sqlalchemy.orm import Session, joinedload
 from config.errors import GatehouseError
 from protocol import cbor
 from protocol.bundle import MAX_PART_BYTES, PlaceNames
+from protocol.credentials.rules import rule_set_from_bytes
 from protocol.errors import ProtocolError
 from protocol.policy import EntryPolicy
-from protocol.staff import StaffList, StaffMember, StaffRole
-from protocol.status_list import VenueSerials, from_signed
+from protocol.staff import StaffList, StaffMember, StaffRole, badges_to_bytes
+from protocol.status_list import StatusList, VenueSerials, from_signed
 from protocol.trust import TrustList, merge
 from server.bundles.models import BundlePart, KioskStaff
 from server.codes.issuing import venue_serials
 from server.context import House
 from server.keystore import ALG, IssuerUse
 from server.kiosks.models import MAY_EXCHANGE, Kiosk
+from server.papers.lists import badge_lists, badges_of, paper_lists
 from server.vault_keys import read_vault_keys
 from server.venues.models import Entrance, Venue
 
 EVERYBODY = ""
 IMPORTED_TRUST = "trust-imported.cbor"  # in data_dir: made by `gatehouse trust import`, joined with our own keys
+
+RULES = "rules.json"  # in data_dir: put there by `gatehouse admin rules`
 
 STATUS_VALID = timedelta(days=7)  # a list older than this says nothing more
 STATUS_REISSUED_AFTER = timedelta(hours=6)  # well within status_max_age_s of the policy (F-05)
@@ -58,11 +62,32 @@ def kiosk_scope(kiosk: bytes) -> str:
 
 
 def global_parts(house: House, reading: Session, now: datetime) -> Iterator[MadePart]:
-    """The parts that every kiosk gets: trust, status, policy and vault."""
+    """The parts that every kiosk gets: trust, status, policy, vault, and business rules where there are some."""
     yield MadePart(EVERYBODY, "trust", trust_list(house, now).to_signed(house.keys.server_identity()))
     yield MadePart(EVERYBODY, "status", status_lists(house, reading, now))
-    yield MadePart(EVERYBODY, "policy", EntryPolicy().to_bytes())
+    yield MadePart(EVERYBODY, "policy", entry_policy(house).to_bytes())
     yield MadePart(EVERYBODY, "vault", vault_keys(house))
+    if (rules := held_rules(house)) is not None:
+        yield MadePart(EVERYBODY, "rules", rules)
+
+
+def entry_policy(house: House) -> EntryPolicy:
+    """The entry policy of these settings."""
+    entry = house.settings.entry
+    return EntryPolicy(accepts=entry.accepts, stale_rules_hold=entry.stale_rules_hold)
+
+
+def held_rules(house: House) -> bytes | None:
+    """The business rules as they were put here, or None. Raises PartError when the file is none any more."""
+    path = house.settings.data_dir / RULES
+    try:
+        data = path.read_bytes()
+        rule_set_from_bytes(data)
+    except FileNotFoundError:
+        return None
+    except (OSError, ProtocolError) as error:
+        raise PartError(f"The rules in {path} cannot be used: {error}.", hint="Put them there again.") from error
+    return data
 
 
 def vault_keys(house: House) -> bytes:
@@ -78,38 +103,62 @@ def trust_list(house: House, now: datetime) -> TrustList:
     path = house.settings.data_dir / IMPORTED_TRUST
     if not path.exists():
         return ours
+    if not house.settings.trust.signer:
+        raise PartError(
+            f"There is an imported trust list at {path}, and the settings do not say whose list to believe.",
+            hint="Set trust.signer to the key that gatehouse trust import printed, or remove the list.",
+        )
     try:
-        imported = TrustList.from_signed(path.read_bytes(), None)
+        imported = TrustList.from_signed(path.read_bytes(), bytes.fromhex(house.settings.trust.signer))
     except (OSError, ProtocolError) as error:
         raise PartError(f"The imported trust list {path} cannot be used: {error}.", hint="Import it again.") from error
     return merge((ours, imported), max(ours.issued_at, imported.issued_at))
 
 
 def status_lists(house: House, reading: Session, now: datetime) -> bytes:
-    """The part "status": a CBOR array of signed status lists, at present the one of venue codes.
+    """The part "status": a CBOR array of signed status lists - venue codes, paper codes, badges.
 
-    ES256 signatures differ each time, so the published list is kept while it says the same and is fresh enough.
+    ES256 signatures differ each time, so a published list is kept while it says the same and is fresh enough.
     """
-    key = house.keys.issuer_signing_key(IssuerUse.STATUS_LIST, now)
-    wanted = venue_serials(reading, at=now.replace(microsecond=0), valid_for=STATUS_VALID)
+    at = now.replace(microsecond=0)
+    wanted: list[StatusList | VenueSerials] = [
+        venue_serials(reading, at=at, valid_for=STATUS_VALID),
+        *paper_lists(reading, at=at, valid_for=STATUS_VALID),
+        *badge_lists(reading, at=at, valid_for=STATUS_VALID),
+    ]
     published = reading.scalar(
         select(BundlePart.data).where(BundlePart.scope == EVERYBODY, BundlePart.name == "status")
     )
-    if published is not None:
-        held = _held_serials(published, trust_list(house, now))
-        if held is not None and now - held.issued_at < STATUS_REISSUED_AFTER:
-            if (held.revoked, dict(held.lowest_valid)) == (wanted.revoked, dict(wanted.lowest_valid)):
-                return published
-    return cbor.encode([wanted.to_signed(key.private_key, alg=ALG, kid=key.kid)])
+    held = dict(_held_lists(published, trust_list(house, now))) if published is not None else {}
+    return cbor.encode([_signed(house, item, held, now) for item in wanted])
 
 
-def _held_serials(published: bytes, trust: TrustList) -> VenueSerials | None:
-    try:
-        parts = cbor.decode_strict(published, max_bytes=MAX_PART_BYTES)
-        found = from_signed(parts[0], trust) if isinstance(parts, list) and len(parts) == 1 else None
-    except ProtocolError:  # signed with a key that is over: sign it anew
-        return None
-    return found if isinstance(found, VenueSerials) else None
+def _signed(
+    house: House, wanted: StatusList | VenueSerials, held: Mapping[object, tuple[datetime, bytes]], now: datetime
+) -> bytes:
+    issued_at, data = held.get(_said(wanted), (None, b""))
+    if issued_at is not None and now - issued_at < STATUS_REISSUED_AFTER:
+        return data
+    key = house.keys.issuer_signing_key(IssuerUse.STATUS_LIST, now)
+    return wanted.to_signed(key.private_key, alg=ALG, kid=key.kid)
+
+
+def _said(part: StatusList | VenueSerials) -> object:
+    """What a list says, apart from when: two that say the same have equal ones."""
+    if isinstance(part, VenueSerials):
+        return part.revoked, frozenset(part.lowest_valid.items())
+    return part.purpose, part.number, part.count, part.bits
+
+
+def _held_lists(published: bytes, trust: TrustList) -> Iterator[tuple[object, tuple[datetime, bytes]]]:
+    """What each published list says, when it was issued, and its signed bytes."""
+    lists = cbor.decode_strict(published, max_bytes=MAX_PART_BYTES)
+    for data in lists if isinstance(lists, list) else []:
+        try:
+            found = from_signed(data, trust)
+        except ProtocolError:  # signed with a key that is over: sign it anew
+            continue
+        yield _said(found), (found.issued_at, data)
 
 
 def kiosk_parts(house: House, reading: Session, kiosk: bytes | None = None) -> Iterator[MadePart]:
@@ -134,8 +183,8 @@ def kiosk_parts(house: House, reading: Session, kiosk: bytes | None = None) -> I
         yield MadePart(kiosk_scope(row.id), "place", place.to_bytes())
 
 
-def venue_parts(reading: Session, venue: bytes | None = None) -> Iterator[MadePart]:
-    """The part "staff" of each venue that has a kiosk in use, or of one."""
+def venue_parts(reading: Session, now: datetime, venue: bytes | None = None) -> Iterator[MadePart]:
+    """The parts "staff" and "badges" of each venue that has a kiosk in use, or of one."""
     venues = select(Kiosk.venue_id).where(Kiosk.state.in_([state.value for state in MAY_EXCHANGE])).distinct()
     if venue is not None:
         venues = venues.where(Kiosk.venue_id == venue)
@@ -144,3 +193,4 @@ def venue_parts(reading: Session, venue: bytes | None = None) -> Iterator[MadePa
         members[row.venue_id].append(StaffMember(row.staff_id, row.name, StaffRole(row.role), row.salt, row.pin_hash))
     for found, staff in members.items():
         yield MadePart(venue_scope(found), "staff", StaffList(tuple(staff)).to_bytes())
+        yield MadePart(venue_scope(found), "badges", badges_to_bytes(badges_of(reading, found, now)))

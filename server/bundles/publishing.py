@@ -26,7 +26,7 @@ def publish_all(house: House, now: datetime) -> int:
     Parts are made outside the writing transaction, which is not even begun when nothing changed.
     """
     with house.database.reading() as reading:
-        made = [*global_parts(house, reading, now), *venue_parts(reading), *kiosk_parts(house, reading)]
+        made = [*global_parts(house, reading, now), *venue_parts(reading, now), *kiosk_parts(house, reading)]
         digests = {(row.scope, row.name): row.digest for row in reading.scalars(select(BundlePart))}
     changed = [p for p in made if digests.get((p.scope, p.name)) != hashlib.sha256(p.data).digest()]
     if not changed:
@@ -40,7 +40,7 @@ def publish_for_kiosk(writing: Session, house: House, kiosk: bytes, venue: bytes
     writing.flush()
     publish(
         writing,
-        [*global_parts(house, writing, now), *venue_parts(writing, venue), *kiosk_parts(house, writing, kiosk)],
+        [*global_parts(house, writing, now), *venue_parts(writing, now, venue), *kiosk_parts(house, writing, kiosk)],
         now,
     )
 

@@ -19,6 +19,7 @@ class Resident(Base):
     user_id: Mapped[str] = mapped_column(ForeignKey("user_account.id"), unique=True)
     identity: Mapped[bytes] = mapped_column(LargeBinary(256))  # KeyStore.encrypt_resident of a packed Identity
     created_at: Mapped[datetime]
+    area_code: Mapped[str | None] = mapped_column(ForeignKey("area.code"), index=True)  # whose workers look after them
 
 
 class HealthStatus(Base):

@@ -116,6 +116,7 @@ def show(venue_id: bytes) -> ResponseReturnValue:
         may_change=person().may_at(place, Permission.CODES, Act.APPROVE),
         may_enrol=person().may_at(place, Permission.KIOSKS, Act.APPROVE, Act.PERFORM),
         may_see_kiosks=person().may_at(place, Permission.KIOSKS, Act.READ),
+        may_give_badges=person().may_at(place, Permission.USERS, Act.OWN),
     )
 
 

@@ -17,6 +17,7 @@ ITEMS: tuple[tuple[str, str], ...] = (
     ("My health code", "residents.own_code"),
     ("Venues", "venues.index"),
     ("Venue codes", "codes.index"),
+    ("Paper codes", "papers.index"),
     ("Kiosks", "kiosks.index"),
     ("My queries", "queries.index"),
     ("Queries to decide", "queries.inbox"),

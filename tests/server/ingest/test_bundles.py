@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 
 import pytest
@@ -9,6 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from flask import Flask
 from sqlalchemy import select, update
 
+from config.server import TrustSettings
 from protocol import cbor
 from protocol.bundle import MANIFEST_PATH, PART_PATH, Manifest, PlaceNames, part_of
 from protocol.policy import EntryPolicy
@@ -47,7 +49,7 @@ def part(kiosk: PaperKiosk, name: str) -> bytes:
 def test_a_bundle_holds_all_that_a_kiosk_needs_to_work_alone(house: House, kiosk: PaperKiosk) -> None:
     found = manifest_of(kiosk)
     assert found.kiosk == kiosk.id
-    assert [p.name for p in found.parts] == ["place", "policy", "staff", "status", "trust", "vault"]
+    assert [p.name for p in found.parts] == ["badges", "place", "policy", "staff", "status", "trust", "vault"]
     assert EntryPolicy.from_bytes(part(kiosk, "policy")) == EntryPolicy()
     assert part(kiosk, "vault") == kiosk.vault.exported
     place = PlaceNames.from_bytes(part(kiosk, "place"))
@@ -115,11 +117,22 @@ def test_a_revoked_venue_code_reaches_the_kiosks_on_a_signed_list_that_stays_fre
     assert held().issued_at > told and held().revoked == {serial}
 
 
+def believing(house: House, signer: Ed25519PrivateKey) -> House:
+    """The same house, its settings naming *signer*."""
+    trust = TrustSettings(signer.public_key().public_bytes_raw().hex())
+    return dataclasses.replace(house, settings=dataclasses.replace(house.settings, trust=trust))
+
+
 def test_an_imported_trust_list_travels_with_our_own(house: House, kiosk: PaperKiosk, clock: Clock) -> None:
     signer = Ed25519PrivateKey.generate()
     foreign = TrustedKey(b"\x01" * 8, -8, spki_of(signer.public_key()), frozenset({"eu_dcc"}), country="FR")
     path = house.settings.data_dir / IMPORTED_TRUST
     path.write_bytes(TrustList((foreign,), clock.at).to_signed(signer))
+    with pytest.raises(PartError, match="do not say whose list"):
+        publish_all(house, clock.at)
+    with pytest.raises(PartError, match="another key"):
+        publish_all(believing(house, Ed25519PrivateKey.generate()), clock.at)
+    house = believing(house, signer)
     assert publish_all(house, clock.at) == 1
     trust = TrustList.from_signed(part(kiosk, "trust"), kiosk.server_key.public_bytes_raw())
     assert trust.with_kid(foreign.kid) == (foreign,)
