@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
 from config.camera import CameraSettings
 from config.devices import GateSettings, IdCardSettings, ScanHeadSettings, ThermometerSettings
@@ -34,6 +36,41 @@ class SyncSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class ProviderSettings:
+    """Who is asked about health codes that cannot be verified offline (V-45); without an address nobody is."""
+
+    url: str = ""  # where a question is posted
+    name: str = "provincial"  # stands in the records as the issuer
+    region: str = ""  # GB/T 2260, six digits: where this entrance is
+    timeout_s: float = 3.0  # from showing the code to "check by hand"
+    answer_lives_s: float = 300.0  # an answer about the same code is not asked for again within
+    starts_with: tuple[str, ...] = ()  # ask about texts that begin so; empty: about every text of no scheme of ours
+    failures_before_pause: int = 3  # so many silences in a row, and nobody is asked for a while
+    pause_s: float = 30.0
+    token_file: Path | None = None  # a password for the provider, sent as a bearer token
+    ca_file: Path | None = None  # own certificate authority of the provider's TLS certificate
+
+    def __post_init__(self) -> None:
+        url = urlsplit(self.url)
+        if self.url and (url.scheme not in {"http", "https"} or not url.hostname or url.username):
+            raise ValueError("provider.url is not an address such as https://HOST/PATH.")
+        if url.scheme == "http" and url.hostname not in {"localhost", "127.0.0.1", "::1"}:
+            raise ValueError("provider.url is plain http; people's codes go over TLS only.")
+        if self.url and not re.fullmatch(r"[0-9]{6}", self.region):
+            raise ValueError(f"provider.region is {self.region!r}; expected six digits of GB/T 2260.")
+        for name, value, low, high in (
+            ("timeout_s", self.timeout_s, 0.2, 10),
+            ("answer_lives_s", self.answer_lives_s, 0, 900),
+            ("failures_before_pause", self.failures_before_pause, 1, 100),
+            ("pause_s", self.pause_s, 1, 3600),
+        ):
+            if not low <= value <= high:
+                raise ValueError(f"provider.{name} is {value}; expected {low} to {high}.")
+        if not 0 < len(self.name) <= 40:
+            raise ValueError("provider.name has 1 to 40 characters.")
+
+
+@dataclass(frozen=True, slots=True)
 class KioskSettings:
     """Everything one entrance is told by its own file. What a verdict depends on comes in the signed bundle."""
 
@@ -46,6 +83,7 @@ class KioskSettings:
     id_card: IdCardSettings = field(default_factory=IdCardSettings)
     screen: ScreenSettings = field(default_factory=ScreenSettings)
     sync: SyncSettings = field(default_factory=SyncSettings)
+    provider: ProviderSettings = field(default_factory=ProviderSettings)
 
     @property
     def journal_path(self) -> Path:

@@ -24,6 +24,8 @@ from kiosk.decoder import Decoder
 from kiosk.desk import Desk
 from kiosk.enrol import EnrolError, Identity, enrol_by_text, load_identity
 from kiosk.lane import Lane, RulesInForce
+from kiosk.panel_session import Operator
+from kiosk.provider import make_enquiries
 from kiosk.screen import Screen
 from kiosk.screen_state import Text
 from kiosk.store import Journal
@@ -153,12 +155,19 @@ class Entrance:
             is_online=lambda: syncer.is_online,
         )
         self.desk = Desk(self.lane, lambda: bundles.held.staff if bundles.held else StaffList())
+        self.lane.on_badge = lambda badge: self._badge_shown(badge, bundles)
+        enquiries = make_enquiries(settings.provider, f"{enrolment.venue.hex()}-{enrolment.entrance}")
+        self.lane.enquiries = enquiries
+        if enquiries is not None:
+            enquiries.start()
         syncer.start()
         try:
             self.lane.run(stop)
         finally:
             self.desk = None
             syncer.stop()
+            if enquiries is not None:
+                enquiries.stop()
             for device in reversed(devices):
                 device.stop()
             journal.close()
@@ -167,6 +176,15 @@ class Entrance:
         if self.desk is None:
             return ActionResult(False, Text("本机尚未启用", "This kiosk is not at work yet"))
         return self.desk.act(action)
+
+    def _badge_shown(self, badge: bytes, bundles: BundleStore) -> str | None:
+        """A good badge was read: let its holder into the staff panel; their id, or None when it is of elsewhere."""
+        held = bundles.held
+        member = held.staff.find(held.badges.get(badge, "")) if held is not None else None
+        if member is None:
+            return None
+        self.screen.badge_shown(Operator(member.staff_id, member.name))
+        return member.staff_id
 
     def _health(self) -> Health:
         """One word a part, and open faults, for the server's fleet page."""
@@ -209,5 +227,11 @@ class BundleRules:
         if held is None:
             return RulesInForce(EntryPolicy(), _NO_TRUST, None, version=0, age_s=0)
         return RulesInForce(
-            held.policy, held.trust, held.status, held.version, self._bundles.age_s(), venue_hosts=self._hosts
+            held.policy,
+            held.trust,
+            held.status,
+            held.version,
+            self._bundles.age_s(),
+            venue_hosts=self._hosts,
+            business=held.rules,
         )

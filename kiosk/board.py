@@ -145,6 +145,12 @@ def _banner(lane: Lane, link: Link) -> Banner:
         rules_text = Text("尚无规则", "no rules yet")
     else:
         rules_text = Text(f"规则第 {rules.version} 版，{age.zh}确认", f"rules {rules.version}, confirmed {age.en}")
+    if rules.business is not None:
+        old = _age(int(rules.business.age(lane.clock.now()).total_seconds()))
+        rules_text = Text(
+            f"{rules_text.zh}；证书规则第 {rules.business.version} 版（{old.zh}）",
+            f"{rules_text.en}; certificate rules {rules.business.version} ({old.en})",
+        )
     oldest_ms = lane.journal.oldest_unsent_ms()
     oldest = None
     if oldest_ms is not None:

@@ -11,22 +11,25 @@ import hashlib
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from kiosk.enrol import Enrolment
 from kiosk.files import write_whole
 from protocol import cbor, status_list
 from protocol.bundle import MAX_PART_BYTES, Manifest, Part, PlaceNames
+from protocol.credentials.rules import RuleSet, rule_set_from_bytes
 from protocol.errors import ProtocolError
 from protocol.policy import EntryPolicy
-from protocol.staff import StaffList
+from protocol.staff import StaffList, badges_from_bytes
 from protocol.status_list import StatusList, StatusLists, VenueSerials
 from protocol.trust import TrustList
 from protocol.vault_keys import VaultKeys
 
 MANIFEST, PARTS, CONFIRMED = "manifest.cbor", "parts", "confirmed"
-NEEDED = frozenset({"trust", "status", "policy", "vault", "place", "staff"})
+NEEDED = frozenset(
+    {"trust", "status", "policy", "vault", "place", "staff"}
+)  # older servers give no others; later ones may
 CONFIRM_EVERY_S = 600.0  # how often the note "still current" is written; a memory card does not last for ever
 
 
@@ -49,6 +52,8 @@ class Bundle:
     vault: VaultKeys
     place: PlaceNames
     staff: StaffList
+    badges: Mapping[bytes, str] = field(default_factory=dict)  # id on a badge -> id of a member of staff
+    rules: RuleSet | None = None  # business rules over foreign certificates; None: the place has none
 
 
 class BundleStore:
@@ -169,6 +174,8 @@ class BundleStore:
             vault,
             place,
             StaffList.from_bytes(parts["staff"]),
+            badges_from_bytes(parts["badges"]) if "badges" in parts else {},
+            rule_set_from_bytes(parts["rules"]) if "rules" in parts else None,
         )
 
     def _load(self) -> None:

@@ -25,11 +25,13 @@ from kiosk.camera import Camera, CameraState
 from kiosk.clock import KioskClock
 from kiosk.decoder import Code, Decoder
 from kiosk.presence import Presence, Presented, Showing
+from kiosk.provider import Enquiries, Enquiry
 from kiosk.station import (
     NOT_A_PASSAGE,
     CloseWindow,
     Effect,
     Measuring,
+    Noting,
     OpenGate,
     OpenWindow,
     Person,
@@ -44,6 +46,8 @@ from protocol.credentials import check
 from protocol.credentials.model import Checked
 from protocol.credentials.policy import CheckPolicy
 from protocol.credentials.reasons import Reason
+from protocol.credentials.replay import ReplayWindow
+from protocol.credentials.rules import RuleSet
 from protocol.passage import Personal, Place
 from protocol.policy import EntryPolicy
 from protocol.status_list import StatusLists
@@ -67,6 +71,7 @@ class RulesInForce:
     version: int
     age_s: int
     venue_hosts: frozenset[str] = frozenset()
+    business: RuleSet | None = None  # rules over foreign certificates
 
 
 class RulesSource(Protocol):
@@ -92,6 +97,13 @@ class Timing:
 class _Answered:
     outcome: Outcome
     at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Asking:
+    enquiry: Enquiry
+    seen: Presented
+    digest: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +137,8 @@ class Lane:
         self.thermometer, self.gate, self.open_ms = thermometer, gate, open_ms
         self.station = Station()
         self.on_timing: Callable[[Timing], None] | None = None
+        self.on_badge: Callable[[bytes], str | None] = lambda badge: None  # id of a good badge -> whose, if of here
+        self.enquiries: Enquiries | None = None  # who is asked about codes that cannot be verified here
         self.last_codes: list[Code] = []  # of the newest frame, for the outline in the preview
         self.journal_problem: JournalError | None = None
         self.last_pulse: Pulse | None = None
@@ -132,6 +146,8 @@ class Lane:
         self._decoder = Decoder()
         self._presence = Presence()
         self._answered: OrderedDict[bytes, _Answered] = OrderedDict()
+        self._admitted = ReplayWindow()  # dynamic codes that admitted somebody, each while it lives
+        self._asking: _Asking | None = None
         self._window: Window | None = None
         self._jobs: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._current = b""  # digest of the code of the person being served
@@ -159,6 +175,7 @@ class Lane:
             elif self.camera.state is not CameraState.LIVE:
                 self.last_codes = []
             self._work()
+            self._poll_provider()
             self._poll_window()
             self.carry_out(self.station.tick(time.monotonic()))
             now = time.monotonic()
@@ -206,6 +223,8 @@ class Lane:
                 return  # the answer to this very code still stands on the screen
         if isinstance(self.station.state, Measuring) and digest == self._current:
             return
+        if self._asking is not None and self._asking.digest == digest:
+            return  # its answer is on the way
         started = time.perf_counter()
         rules = self.rules.in_force()
         checked = self._check(seen.text, rules)
@@ -213,6 +232,24 @@ class Lane:
         if checked.kind in NOT_A_PASSAGE:
             self._answer_note(checked)
             return
+        if checked.kind is CredentialKind.UNKNOWN and self.enquiries is not None and self.enquiries.takes(seen.text):
+            self._asking = _Asking(self.enquiries.begin(seen.text), seen, digest)
+            self._poll_provider()
+            return
+        self._begin(checked, seen, digest)
+
+    def _poll_provider(self) -> None:
+        """Go on with the person whose code a provider is asked about, once there is an answer or its time is over."""
+        asking = self._asking
+        if asking is None:
+            return
+        checked = asking.enquiry.poll(self.clock.now())
+        if checked is not None:
+            self._begin(checked, asking.seen, asking.digest)
+        elif not isinstance(self.station.state, Noting):
+            self.carry_out(self.station.note("asking_provider", time.monotonic()))
+
+    def _begin(self, checked: Checked, seen: Presented, digest: bytes) -> None:
         shown_before = Reason.SEEN_BEFORE in checked.reasons or self._is_replay(checked)
         proxy, self._proxy = self._proxy, None
         if proxy is not None and time.monotonic() < proxy.until_s:
@@ -245,31 +282,35 @@ class Lane:
                 status_too_old_after=timedelta(seconds=policy.status_max_age_s * 3),
                 when_status_too_old="hold" if policy.stale_rules_hold else "mark",
                 venue_hosts=rules.venue_hosts,
+                rules=rules.business,
             ),
         )
 
     def _is_replay(self, checked: Checked) -> bool:
+        """Whether this very code already admitted somebody here (pass-back); a held one may be shown again."""
         credential = checked.credential
-        if credential is None or credential.cti is None:
-            return False
-        return hashlib.blake2b(b"cti" + credential.cti, digest_size=16).digest() in self._answered
+        return credential is not None and self._admitted.first_shown(credential, self.clock.now()) is not None
 
     def _answer_note(self, checked: Checked) -> None:
+        operator = None
         if checked.kind is CredentialKind.VENUE_CODE:
             here = checked.credential is not None and checked.credential.venue_id == self.place.venue
             code = "poster_ok" if checked.valid and here else "poster_wrong"
             if Reason.REVOKED in checked.reasons or Reason.REPLACED in checked.reasons:
                 code = "poster_revoked"
         elif checked.kind is CredentialKind.STAFF_BADGE:
-            code = "badge_in" if checked.valid else "badge_wrong"
+            badge = checked.credential.holder_id if checked.valid and checked.credential else None
+            operator = self.on_badge(badge) if badge is not None else None
+            code = "badge_in" if operator is not None else "badge_wrong"
         else:
             code = "already_enrolled"
-        self.note_event("note", (("code", code),))
+        self.note_event("note", (("code", code), *((("operator", operator),) if operator is not None else ())))
         self.carry_out(self.station.note(code, time.monotonic()))
 
     def serve(self, person: Person, digest: bytes = b"") -> None:
         """Begin with a person: from a code with its *digest*, or from what staff typed. Runs in the lane's thread."""
         self._current = digest
+        self._asking = None  # whoever waited for a provider's answer was overtaken; it is kept for their next try
         self._around = self.surroundings()
         started = time.perf_counter()
         effects = self.station.code(person, self._around, time.monotonic())
@@ -350,13 +391,12 @@ class Lane:
 
     def _remember(self, effect: Record) -> None:
         answered = _Answered(effect.facts.outcome, self.clock.stamp().at_ms)
-        keys = [self._current] if self._current else []
         credential = effect.person.checked.credential
-        if credential is not None and credential.cti is not None and answered.outcome is Outcome.ADMIT:
-            keys.append(hashlib.blake2b(b"cti" + credential.cti, digest_size=16).digest())
-        for key in keys:
-            self._answered[key] = answered
-            self._answered.move_to_end(key)
+        if credential is not None and answered.outcome is Outcome.ADMIT:
+            self._admitted.show(credential, self.clock.now())
+        if self._current:
+            self._answered[self._current] = answered
+            self._answered.move_to_end(self._current)
         while len(self._answered) > REMEMBERED:
             self._answered.popitem(last=False)
 

@@ -204,6 +204,12 @@ ADMISSION: Final[dict[str, ReasonWords]] = {
         Text("平台无响应：按离线流程核验", "The provider is silent: follow the offline steps"),
         Text("请稍候，由工作人员核验。", "One moment, please. A member of staff will check."),
     ),
+    "asking_provider": ReasonWords(
+        Text("正在联网核验，请稍候", "Checking online, one moment"),
+        Text("请站在原地", "Please stay where you are"),
+        Text("正在向发码平台核验，数秒内有结果", "The issuing platform is asked; the answer takes seconds"),
+        Text("正在核验，请稍候。", "Checking. One moment, please."),
+    ),
     "clock_unsure": ReasonWords(
         Text("本机时间需要校准", "This kiosk's clock needs setting"),
         _WAIT,

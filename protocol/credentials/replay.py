@@ -54,6 +54,16 @@ class ReplayWindow:
         self._seen[name] = replace(seen, last_at=at)
         return seen.first_at if at - seen.last_at > self.same_person else None
 
+    def first_shown(self, credential: Credential, at: datetime) -> datetime | None:
+        """When `show` first noted this very code, if its life is not over at *at*; notes nothing itself.
+
+        For a door where only some showings count: `show` those (say, the admitted ones) and ask this of the others.
+        """
+        if credential.cti is None or credential.kid is None:
+            return None
+        seen = self._seen.get((credential.kid, credential.cti))
+        return seen.first_at if seen is not None and seen.until >= at else None
+
     def _forget(self, at: datetime) -> None:
         """Drop what has expired; looked for among the oldest first, since dictionaries keep their order."""
         if any(entry.until < at for entry in islice(self._seen.values(), 8)):
