@@ -45,7 +45,10 @@ class ScanHead(SerialDevice):
         self.overrun = 0  # codes that nobody took in time
 
     def on_code(self, listener: Callable[[ScannedCode], None] | None) -> None:
-        """Call *listener* with each code, in the driver's thread; it must be quick. None ends that."""
+        """Call *listener* with each code, in the driver's thread; it must be quick. None ends that.
+
+        While there is a listener nothing waits for `take`: a code may be personal and is kept in one place only.
+        """
         self._listener = listener
 
     def take(self) -> ScannedCode | None:
@@ -80,8 +83,9 @@ class ScanHead(SerialDevice):
             self.repeats += 1
             return
         event = ScannedCode(text, now)
+        if (listener := self._listener) is not None:
+            listener(event)
+            return
         with self._code_lock:
             self.overrun += len(self._codes) == QUEUE
             self._codes.append(event)
-        if self._listener is not None:
-            self._listener(event)

@@ -14,7 +14,8 @@ from urllib.parse import urlsplit
 import cv2
 
 from config.kiosk import KioskSettings
-from firmware_bridge.build import make_gate, make_thermometer
+from firmware_bridge.build import make_gate, make_id_card_reader, make_scan_head, make_thermometer
+from firmware_bridge.device import SerialDevice, introduce
 from kiosk.actions import Action, ActionResult
 from kiosk.board import Board, Link, setup_state
 from kiosk.bundle_store import BundleStore
@@ -121,11 +122,16 @@ class Entrance:
         bundles = BundleStore(settings.data_dir / "bundle", enrolment)
         journal = Journal(settings.journal_path, enrolment.kiosk, identity.vault.seal[0].load())
         clock = KioskClock(journal.last_stamp_ms())
-        thermometer, gate = make_thermometer(settings.thermometer), make_gate(settings.gate)
-        devices = [device for device in (thermometer, gate) if device is not None]
-        for device in devices:
-            device.know(devices)
-            device.start()
+        thermometer = make_thermometer(settings.thermometer)
+        gate = make_gate(settings.gate, thermometer=thermometer)
+        scan_head, id_card = make_scan_head(settings.scan_head), make_id_card_reader(settings.id_card)
+        readers: dict[str, SerialDevice] = {}
+        if scan_head is not None:
+            readers["scanner"] = scan_head
+        if id_card is not None:
+            readers["id_card"] = id_card
+        devices = [device for device in (thermometer, gate, *readers.values()) if device is not None]
+        introduce(devices)
         syncer = Syncer(
             identity, journal, bundles, clock, settings.sync, health=self._health, on_bundle=lambda bundle: None
         )
@@ -150,19 +156,25 @@ class Entrance:
             rules=BundleRules(bundles, enrolment.server_url),
             thermometer=thermometer,
             gate=gate,
+            readers=readers,
             open_ms=settings.gate.open_ms,
             publish=publish,
             is_online=lambda: syncer.is_online,
         )
-        self.desk = Desk(self.lane, lambda: bundles.held.staff if bundles.held else StaffList())
-        self.lane.on_badge = lambda badge: self._badge_shown(badge, bundles)
+        lane = self.lane
+        lane.on_badge = lambda badge: self._badge_shown(badge, bundles)
         enquiries = make_enquiries(settings.provider, f"{enrolment.venue.hex()}-{enrolment.entrance}")
-        self.lane.enquiries = enquiries
+        lane.enquiries = enquiries
+        if scan_head is not None:
+            scan_head.on_code(lambda code: lane.scanned(code.text, "scan_head"))
+        self.desk = Desk(lane, lambda: bundles.held.staff if bundles.held else StaffList())
+        for device in devices:
+            device.start()
         if enquiries is not None:
             enquiries.start()
         syncer.start()
         try:
-            self.lane.run(stop)
+            lane.run(stop)
         finally:
             self.desk = None
             syncer.stop()
@@ -192,7 +204,7 @@ class Entrance:
         if lane is None:
             return Health()
         parts = [("camera", self.camera.state.value), ("screen", "shown" if self.screen.pages else "no_page")]
-        for name, device in (("thermometer", lane.thermometer), ("gate", lane.gate)):
+        for name, device in (("thermometer", lane.thermometer), ("gate", lane.gate), *lane.readers.items()):
             parts.append((name, device.status.state.value if device else "none"))
         parts.append(("clock", "sure" if lane.clock.is_sure else "unsure"))
         faults = tuple(f for f in lane.degraded() if f != "no_network")

@@ -190,6 +190,7 @@ def _parts(lane: Lane, link: Link) -> tuple[PartStatus, ...]:
         parts.append(_device_part("thermometer", lane.thermometer))
     if lane.gate is not None:
         parts.append(_device_part("gate", lane.gate))
+    parts.extend(_device_part(part, reader) for part, reader in lane.readers.items())
     parts.append(
         PartStatus(
             "network",

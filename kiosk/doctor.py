@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from config.errors import GatehouseError
 from config.kiosk import KioskSettings
-from firmware_bridge.build import make_gate, make_thermometer
+from firmware_bridge.build import make_gate, make_id_card_reader, make_scan_head, make_thermometer
 from firmware_bridge.device import DeviceState, SerialDevice
 from kiosk.camera import Camera, CameraState
 from kiosk.clock import BUILT_AFTER_MS, KioskClock
@@ -51,6 +51,8 @@ def examine(settings: KioskSettings) -> Iterator[Finding]:
         _camera,
         _thermometer,
         _gate,
+        _scan_head,
+        _id_card,
     )
     for look in looks:
         try:
@@ -220,6 +222,20 @@ def _gate(settings: KioskSettings) -> Finding:
     if device is None:
         return Finding("gate", True, Text("未设置", "none is set up"))
     return _serial("gate", device, Text("闸机需人工开", "staff must open the gate by hand"))
+
+
+def _scan_head(settings: KioskSettings) -> Finding:
+    device = make_scan_head(settings.scan_head)
+    if device is None:
+        return Finding("scan_head", True, Text("未设置，用摄像头扫码", "none is set up: the camera reads codes"))
+    return _serial("scan_head", device, Text("只能用摄像头扫码", "only the camera reads codes"))
+
+
+def _id_card(settings: KioskSettings) -> Finding:
+    device = make_id_card_reader(settings.id_card)
+    if device is None:
+        return Finding("id_card", True, Text("未设置，手工录入证件", "none is set up: staff type what the card says"))
+    return _serial("id_card", device, Text("证件需手工录入", "staff must type what the card says"))
 
 
 def _serial(part: str, device: SerialDevice, why: Text) -> Finding:

@@ -12,11 +12,12 @@ import queue
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Protocol
 
+from firmware_bridge.device import DeviceState, SerialDevice
 from firmware_bridge.gate import Gate, Pulse
 from firmware_bridge.reading import Cause, NoReading, Reading
 from firmware_bridge.thermometer import Thermometer, Window
@@ -131,10 +132,12 @@ class Lane:
         open_ms: int,
         publish: Callable[[Lane], None],
         is_online: Callable[[], bool],
+        readers: Mapping[str, SerialDevice] | None = None,  # by the part's name: "scanner", "id_card"
     ) -> None:
         self.place, self.direction = place, direction
         self.journal, self.clock, self.camera, self.rules = journal, clock, camera, rules
         self.thermometer, self.gate, self.open_ms = thermometer, gate, open_ms
+        self.readers: Mapping[str, SerialDevice] = readers or {}
         self.station = Station()
         self.on_timing: Callable[[Timing], None] | None = None
         self.on_badge: Callable[[bytes], str | None] = lambda badge: None  # id of a good badge -> whose, if of here
@@ -421,6 +424,7 @@ class Lane:
             (self.camera.state not in (CameraState.LIVE, CameraState.OFF), "no_camera"),
             (self.thermometer is None or self.thermometer.trouble() is not None, "no_thermometer"),
             (self.gate is not None and self.gate.status.state.value != "ready", "no_gate"),
+            *((reader.state is not DeviceState.READY, f"no_{part}") for part, reader in self.readers.items()),
             (not self.clock.is_sure, "clock_unsure"),
             (self.journal_problem is not None, "journal_unavailable"),
         ]

@@ -357,6 +357,7 @@ def voice_clip(code: str, face: Face | None, direction: str = "in") -> str | Non
 PART_NAMES: Final[dict[str, Text]] = {
     "camera": Text("摄像头", "Camera"),
     "scanner": Text("扫码枪", "Scanner"),
+    "id_card": Text("身份证读卡器", "ID card reader"),
     "thermometer": Text("测温仪", "Thermometer"),
     "gate": Text("闸机", "Gate"),
     "sound": Text("声音", "Sound"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,13 +17,13 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from numpy.typing import NDArray
 
 from config.camera import CameraSettings
-from firmware_bridge.device import DeviceState, DeviceStatus
+from firmware_bridge.device import DeviceState, DeviceStatus, SerialDevice
 from firmware_bridge.gate import Gate
 from firmware_bridge.measuring import MeasuringRule
 from firmware_bridge.port import Link
 from firmware_bridge.reading import Frame
 from firmware_bridge.thermometer import Thermometer
-from kiosk.camera import Camera
+from kiosk.camera import Camera, CameraError
 from kiosk.clock import KioskClock
 from kiosk.lane import Lane, RulesInForce
 from kiosk.store import Journal
@@ -123,6 +123,7 @@ class Pictures:
         self._period_s = 1.0 / fps
         self._next_s = time.monotonic()
         self._n = 0
+        self._gone = False
 
     def show(self, text: str | None) -> None:
         image = picture(text)
@@ -134,6 +135,8 @@ class Pictures:
         pause = self._next_s - time.monotonic()
         if pause > 0:
             time.sleep(pause)
+        if self._gone:
+            raise CameraError("The rig's camera was unplugged.")
         self._n += 1
         with self._lock:
             image = self._image.copy()
@@ -148,6 +151,9 @@ class Pictures:
 
     def isOpened(self) -> bool:
         return True
+
+    def unplug(self) -> None:
+        self._gone = True
 
     def release(self) -> None:
         return None
@@ -228,6 +234,7 @@ class Rig:
         publish: Callable[[Lane], None] = lambda lane: None,
         body_celsius: float = 36.5,
         fps: float = 30.0,
+        readers: Mapping[str, SerialDevice] | None = None,
     ) -> None:
         self.device, self.vault, self.issuer = device or Device(), vault or VaultKey(), issuer or Issuer()
         self.pictures = Pictures(fps)
@@ -244,6 +251,7 @@ class Rig:
             rules=fixed_rules(self.issuer, datetime.now(UTC)),
             thermometer=self.air,
             gate=self.door,
+            readers=readers,
             open_ms=300,
             publish=publish,
             is_online=lambda: True,

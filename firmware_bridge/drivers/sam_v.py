@@ -36,7 +36,10 @@ class IdCardReader(SerialDevice):
         self._decoder = sam_v.Decoder()
 
     def on_card(self, listener: Callable[[IdCard | CardUnreadable], None] | None) -> None:
-        """Call *listener* with each card, or why it could not be read, in the driver's thread. None ends that."""
+        """Call *listener* with each card, or why it could not be read, in the driver's thread. None ends that.
+
+        While there is a listener nothing waits for `take`: a card is kept in one place only.
+        """
         self._listener = listener
 
     def take(self) -> IdCard | CardUnreadable | None:
@@ -117,10 +120,11 @@ class IdCardReader(SerialDevice):
         return None, heard
 
     def _deliver(self, result: IdCard | CardUnreadable) -> None:
+        if (listener := self._listener) is not None:
+            listener(result)
+            return
         with self._card_lock:
             self._card = result
-        if self._listener is not None:
-            self._listener(result)
 
     def on_lost(self) -> None:
         """Nothing of a card stays behind."""
