@@ -212,6 +212,10 @@ class Station:
             return self._begin(state.person, around, now_s)
         return []
 
+    def reset(self) -> None:
+        """Back to idle, whatever was under way: the outside failed in the middle of a step. Nobody is admitted by it."""
+        self.state = Idle()
+
     def hold_screen(self, now_s: float, for_s: float) -> list[Effect]:
         """Keep the verdict on the screen for *for_s* more seconds from now (a finger holds it), or for less."""
         if isinstance(self.state, Showing):

@@ -171,14 +171,18 @@ class Street:
         start = self.processes.start
         start("vault", "vault", "run", "--config", str(folder / "vault.toml"))
         self.processes.wait_for("vault", (folder / "vault" / "vault.sock").exists, READY_S)
-        start("server", "server", *config)
-        self.processes.wait_for("server", lambda: _answers(f"{self.base}/healthz"), READY_S)
+        self.start_server()
         start("worker", "worker", *config)
         self.say("5/6 入口 starting the kiosk; its camera reads the enrolment code from the console")
         start("kiosk", "kiosk", "--config", str(folder / "kiosk.toml"))
         self.processes.wait_for("kiosk", lambda: _answers(f"{self.screen}/state"), READY_S)
         self._enrol()
         self.say("6/6 就绪 ready")
+
+    def start_server(self) -> None:
+        """Start the web server (again) and wait until it answers."""
+        self.processes.start("server", "server", "--config", str(self.folder / "server.toml"))
+        self.processes.wait_for("server", lambda: _answers(f"{self.base}/healthz"), READY_S)
 
     def _enrol(self) -> None:
         street = Visitor(self.base, "street", self.password)
@@ -231,13 +235,16 @@ class Street:
             cti=secrets.token_bytes(8),
         )
 
-    def walk(self, part: Part) -> str:
-        """One person comes, shows what they have, waits for the verdict and leaves; returns the outcome's word."""
+    def walk(self, part: Part, text: str | None = None) -> str:
+        """One person comes, shows what they have, waits for the verdict and leaves; returns the outcome's word.
+
+        *text* is a code that they fetched before; without it they fetch one now.
+        """
         before = self._reference()
         if part.without_thermometer:
             self.thermometer.unplug()
         self.thermometer.scene.set(part.scene)
-        self.scene.show(self.code_of(part), part.style)
+        self.scene.show(text or self.code_of(part), part.style)
         outcome, deadline = "", time.monotonic() + (VERDICT_WAIT_S if part.reads else 4.0)
         while time.monotonic() < deadline:
             verdict = self.state().get("verdict")

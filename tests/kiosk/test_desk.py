@@ -167,3 +167,18 @@ def test_waving_through_and_faults_are_counted_and_recorded(panel: Panel) -> Non
     assert events["waved_through"] == {"operator": "li.na"}
     assert events["fault_reported"] == {"operator": "li.na", "part": "camera", "what": "dirty"}
     assert panel.rig.journal.counts(panel.rig.clock.day())["waved"] == 1
+
+
+def test_a_defect_in_the_decoder_does_not_close_the_entrance(tmp_path: Path) -> None:
+    with Rig(tmp_path) as rig:
+        read = rig.lane._decoder.read
+        broken = iter([True] * 3)
+
+        def sometimes(image: Any, **more: Any) -> Any:
+            if next(broken, False):
+                raise TypeError("a defect")
+            return read(image, **more)
+
+        rig.lane._decoder.read = sometimes  # type: ignore[method-assign]
+        (sequence,) = rig.walk([rig.issuer.code(datetime.now(UTC), 3)])
+        assert sequence and rig.lane.defects == 3
