@@ -213,7 +213,7 @@ class Station:
         return []
 
     def reset(self) -> None:
-        """Back to idle, whatever was under way: the outside failed in the middle of a step. Nobody is admitted by it."""
+        """Back to idle: the outside failed in the middle of a step. Nobody is admitted by it."""
         self.state = Idle()
 
     def hold_screen(self, now_s: float, for_s: float) -> list[Effect]:

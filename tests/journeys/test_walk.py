@@ -108,6 +108,7 @@ def test_an_investigator_sees_an_admitted_person_masked_and_only_after_approval(
         driver.find_element(By.NAME, "name").send_keys("investigator")
         driver.find_element(By.NAME, "password").send_keys(street.password)
         driver.find_element(By.CSS_SELECTOR, "main form button, form button").click()
+        until(lambda: "/sign-in" not in driver.current_url, "the first page after signing in")
         driver.get(f"{street.base}/queries/new")
         Select(driver.find_element(By.NAME, "purpose")).select_by_value("epi_trace")
         driver.find_element(By.NAME, "case_reference").send_keys("CASE-7")
