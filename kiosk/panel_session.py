@@ -7,6 +7,8 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from protocol.staff import StaffRole
+
 IDLE_S = 300.0  # a panel that nobody touches closes itself
 BADGE_S = 20.0  # a badge shown to the camera opens the panel once, within this time
 FREE_TRIES = 4  # before waiting begins
@@ -20,6 +22,17 @@ class Operator:
 
     id: str
     name: str
+    role: str = StaffRole.HELPER.value
+
+    @property
+    def only_inspects(self) -> bool:
+        """Whether they register nobody and see the inspector's page alone."""
+        return self.role == StaffRole.INSPECTOR.value
+
+    @property
+    def may_inspect(self) -> bool:
+        """Whether the inspector's page is theirs to see."""
+        return self.role in (StaffRole.INSPECTOR.value, StaffRole.KEEPER.value)
 
 
 class PanelSessions:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 from flask import Flask, Response, abort, jsonify, make_response, redirect, render_template, request
@@ -13,9 +13,13 @@ from flask.typing import ResponseReturnValue
 from kiosk import texts
 from kiosk.actions import Action, ActionRefused, ActionResult, SignIn, SignOut, parse_action
 from kiosk.identity import Checked, check_id_number, check_phone
+from kiosk.inspection import InspectorView
 from kiosk.panel_session import Operator, PanelSessions
 from kiosk.screen_feed import Feed
-from kiosk.screen_state import Face, ScreenState, View
+from kiosk.screen_state import Face, ScreenState, Text, View
+from kiosk.store import JournalError
+from protocol.staff import StaffRole
+from protocol.words import EntryMode
 
 log = logging.getLogger("kiosk.panel")
 
@@ -25,6 +29,7 @@ ELDER_IDLE_S = 120
 MAX_CHECKED = 40  # characters of a number under check
 
 OnAction = Callable[[Action], ActionResult]
+OnInspect = Callable[[], InspectorView | None]  # None: this kiosk is not at work yet
 
 
 def today() -> date:
@@ -41,6 +46,7 @@ def add_panel(
     on_action: OnAction | None,
     json_object: Callable[[], dict[str, Any]],
     sound: str,
+    on_inspect: OnInspect,
 ) -> None:
     """Add the panel's routes to *app*; the caller has already refused foreign sites and foreign names."""
 
@@ -53,7 +59,10 @@ def add_panel(
             f"panel/{template}.html",
             p=texts.PANEL,
             w=texts.WORDS,
+            i=texts.INSPECT,
             count_names=texts.COUNT_NAMES,
+            local_time=_local_time,
+            modes=EntryMode,
             surnames=texts.SURNAMES,
             titles=texts.TITLES,
             state=state,
@@ -64,17 +73,32 @@ def add_panel(
         )
 
     def staff_page(template: str, **more: Any) -> ResponseReturnValue:
-        if signed_in() is not None:
-            return page(template, **more)
+        operator = signed_in()
+        if operator is not None:
+            return page_for(operator, template, **more)
         by_badge = sessions.take_badge()
         if by_badge is None:
             return page("sign_in", then=request.full_path.rstrip("?"))
-        response = make_response(page(template, **{**more, "operator": by_badge}))
+        response = make_response(page_for(by_badge, template, **{**more, "operator": by_badge}))
         return _with_cookie(response, sessions.open(by_badge))
+
+    def page_for(who: Operator, template: str, **more: Any) -> ResponseReturnValue:
+        """The page, or the one this operator may see instead of it."""
+        if template == "inspect":
+            if not who.may_inspect:
+                return redirect("/panel")
+            more["view"], more["trouble"] = _inspected(on_inspect)
+        elif who.only_inspects:
+            return redirect("/panel/inspect")
+        return page(template, **more)
 
     @app.get("/panel")
     def panel_home() -> ResponseReturnValue:
         return staff_page("home")
+
+    @app.get("/panel/inspect")
+    def panel_inspect() -> ResponseReturnValue:
+        return staff_page("inspect")
 
     @app.get("/panel/<any(hold, proxy, manual):name>")
     def panel_page(name: str) -> ResponseReturnValue:
@@ -137,13 +161,29 @@ def add_panel(
             sessions.wrong_pin()
             log.warning("panel pin refused")
             return jsonify(ActionResult(False, result.message or texts.PANEL["wrong_pin"], {"field": "pin"}).to_json())
-        token = sessions.open(Operator(identity, str(result.values.get("operator_name", identity))))
+        name, role = (str(result.values.get(key, "")) for key in ("operator_name", "role"))
+        token = sessions.open(Operator(identity, name or identity, role or StaffRole.HELPER.value))
         return _with_cookie(make_response(jsonify(ActionResult(True, result.message).to_json())), token)
+
+
+def _inspected(on_inspect: OnInspect) -> tuple[InspectorView | None, Text | None]:
+    """What to show an inspector, or why there is nothing to show."""
+    try:
+        view = on_inspect()
+    except JournalError as error:
+        log.warning("inspection failed code=%s", error.code)
+        return None, texts.INSPECT["unreadable"]
+    return view, None if view is not None else texts.PANEL["not_available"]
 
 
 def _is_held(state: ScreenState) -> bool:
     """Whether a verdict that is no pass stands on the screen."""
     return state.view is View.VERDICT and state.verdict is not None and state.verdict.face is not Face.PASS
+
+
+def _local_time(at_ms: int) -> str:
+    """A wall time for reading, to the minute, in this machine's zone."""
+    return datetime.fromtimestamp(at_ms / 1000, UTC).astimezone().strftime("%Y-%m-%d %H:%M")
 
 
 def _reference(state: ScreenState) -> str | None:

@@ -15,7 +15,7 @@ from waitress import wasyncore
 from config.errors import GatehouseError
 from config.screen import ScreenSettings
 from kiosk.panel_session import Operator, PanelSessions
-from kiosk.panel_web import OnAction
+from kiosk.panel_web import OnAction, OnInspect
 from kiosk.screen_feed import Feed, Shown
 from kiosk.screen_preview import FrameSource, Preview
 from kiosk.screen_state import ScreenState, Text
@@ -40,7 +40,8 @@ class Screen:
     """The entrance screen on http://127.0.0.1:PORT/. Use as a context manager, or call `start` and `stop`.
 
     `publish` may be called from any thread, before `start` too; it never waits for a browser. `on_action` is called
-    on a web thread with each parsed action (kiosk/actions.py); it should answer within a second. `frame_source` gives
+    on a web thread with each parsed action (kiosk/actions.py); it should answer within a second. `on_inspect` is called
+    on a web thread for the inspector's page. `frame_source` gives
     the newest camera picture as JPEG, or None when there is none to show; it is called at most `preview_fps` times a
     second a watcher.
     """
@@ -50,6 +51,7 @@ class Screen:
         settings: ScreenSettings,
         *,
         on_action: OnAction | None = None,
+        on_inspect: OnInspect = lambda: None,
         frame_source: FrameSource = lambda: None,
         voice: Voice | None = None,
     ) -> None:
@@ -67,6 +69,7 @@ class Screen:
             voice=self._voice,
             sessions=self._sessions,
             on_action=on_action,
+            on_inspect=on_inspect,
         )
         self._server: waitress.server.BaseWSGIServer | None = None
         self._thread: threading.Thread | None = None

@@ -20,7 +20,7 @@ from flask.typing import ResponseReturnValue
 from config.screen import ScreenSettings
 from kiosk import texts
 from kiosk.panel_session import PanelSessions
-from kiosk.panel_web import OnAction, add_panel
+from kiosk.panel_web import OnAction, OnInspect, add_panel
 from kiosk.screen_feed import Feed
 from kiosk.screen_preview import MIMETYPE, Preview
 from kiosk.screen_view import event_of, render_page
@@ -32,7 +32,7 @@ HERE = Path(__file__).resolve().parent
 BEAT_S = 5.0  # a sign of life at least this often; the page gives up after two missed ones
 MAX_BODY_BYTES = 16 * 1024  # the longest form of the panel is below 2 kB
 
-SAID_ON_REQUEST = ("called", *(f"elder_{name}" for name in texts.ELDER))  # phrases that a page may ask for
+SAID_ON_REQUEST = ("called", "self_test", *(f"elder_{name}" for name in texts.ELDER))  # phrases that a page may ask for
 
 SECURITY_HEADERS = {
     "Content-Security-Policy": "; ".join(
@@ -72,6 +72,7 @@ def create_screen_app(
     voice: Voice,
     sessions: PanelSessions,
     on_action: OnAction | None,
+    on_inspect: OnInspect = lambda: None,
 ) -> Flask:
     """Build the application; it starts nothing. `app.config["SCREEN_PORT"]` must be set before the first request."""
     app = Flask("kiosk.screen", root_path=str(HERE), template_folder="templates", static_folder="static")
@@ -166,6 +167,7 @@ def create_screen_app(
         on_action=on_action,
         json_object=_json_object,
         sound=settings.sound,
+        on_inspect=on_inspect,
     )
     return app
 

@@ -365,6 +365,16 @@ PART_NAMES: Final[dict[str, Text]] = {
     "clock": Text("时钟", "Clock"),
     "disk": Text("存储", "Storage"),
     "rules": Text("规则", "Rules"),
+    "test": Text("开门自检", "Test"),
+}
+# What the opening test and the device doctor try beyond the parts on the status board.
+TEST_PARTS: Final[dict[str, Text]] = PART_NAMES | {
+    "queue": Text("待上传记录", "Unsent records"),
+    "decoder": Text("识码引擎", "Code reader"),
+    "voice": Text("语音", "Voice"),
+    "enrolment": Text("登记", "Enrolment"),
+    "journal": Text("记录链", "Journal"),
+    "server": Text("服务器", "Server"),
 }
 
 COUNT_NAMES: Final[dict[str, Text]] = {
@@ -483,6 +493,34 @@ PANEL: Final[dict[str, Text]] = {
     "call_staff": Text("请工作人员过来", "Call the staff"),
     "called": Text("工作人员马上来，请稍坐", "The staff are coming; please take a seat"),
     "say_again": Text("再说一遍", "Say it again"),
+}
+
+# The inspector's page.
+INSPECT: Final[dict[str, Text]] = {
+    "title": Text("检查员视图", "Inspector"),
+    "unreadable": Text("记录无法读取，请保留存储卡原样", "The journal cannot be read: keep the card as it is"),
+    "whole": Text("记录链完整", "The chain of records is whole"),
+    "broken": Text("记录链有疑点，请保留存储卡原样", "The chain has findings: keep the card as it is"),
+    "only_headers": Text("只读：不含个人信息", "Read-only; nothing personal"),
+    "today": Text("今日", "Today"),
+    "passages": Text("通行", "Passages"),
+    "manual": Text("人工登记占比", "Typed by staff"),
+    "proxy": Text("代扫占比", "Helped"),
+    "unsent": Text("待上传", "Unsent"),
+    "records": Text("本机记录", "Records here"),
+    "receipt": Text("最近回执", "Last receipt"),
+    "no_receipt": Text("还没有回执", "None yet"),
+    "rules": Text("规则", "Rules"),
+    "no_rules": Text("尚无规则", "none yet"),
+    "clock": Text("时钟变动", "Clock moved"),
+    "clock_unsure": Text("时间不可信的记录", "Clock unsure"),
+    "restarts": Text("今日开机次数", "Boots today"),
+    "test": Text("开门自检", "Opening test"),
+    "no_test": Text("今天没有做", "not done today"),
+    "quarantined": Text("服务器隔离", "Set aside"),
+    "operators": Text("今日经办人", "Registered by"),
+    "none": Text("无", "none"),
+    "findings": Text("疑点", "Findings"),
 }
 
 WORDS: Final[dict[str, dict[str, Text]]] = {

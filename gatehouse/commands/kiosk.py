@@ -3,6 +3,7 @@
 gatehouse kiosk --config kiosk.toml            run the entrance until Ctrl-C or SIGTERM
 gatehouse kiosk enrol CODE --config kiosk.toml enrol by typing the server's code instead of showing it to the camera
 gatehouse kiosk journal verify DIR [--json]    check a journal: chain, gaps, receipts, clock (exit 1 on findings)
+gatehouse kiosk journal show DIR [--json]      what its headers tell: counts, shares, clock, receipts (same exit code)
 
 Without a network the journal travels on a stick, while the kiosk is stopped:
 gatehouse kiosk journal export DIR --out FILE [--all]     write what the server does not hold
@@ -34,6 +35,8 @@ def run(args: argparse.Namespace) -> int:
     """Run, enrol, or work on a journal; 1 when a journal has findings or a receipt asks for more."""
     if args.what == "journal" and args.action == "verify":
         return kiosk_journal.verify(args.dir, as_json=args.json)
+    if args.what == "journal" and args.action == "show":
+        return kiosk_journal.show(args.dir, as_json=args.json)
     if args.what == "journal" and args.action == "export":
         return kiosk_journal.export(args.dir, args.out, everything=args.all)
     settings = _settings(args.config)

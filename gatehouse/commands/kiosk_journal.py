@@ -1,24 +1,29 @@
-"""`gatehouse kiosk journal ...`: check, look at, and carry a journal by hand."""
+"""`gatehouse kiosk journal ...`: check, look into, and carry a journal by hand."""
 
 from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from config.kiosk import KioskSettings
 from kiosk.carrying import accept_receipt_file, export_journal
-from kiosk.store import verify_journal
+from kiosk.inspection import inspect
+from kiosk.store import verify_journal, wall_text
+from protocol.words import EntryMode
 
 
 def configure(actions: Any) -> None:
     """Declare the arguments of each action."""
     verify = actions.add_parser("verify", help="check a journal without changing it")
+    show = actions.add_parser("show", help="what its headers tell: counts, shares, clock, receipts; nothing personal")
     export = actions.add_parser("export", help="write what the server does not hold to a file for a stick")
-    for parser in (verify, export):
+    for parser in (verify, show, export):
         parser.add_argument("dir", type=Path, help="the kiosk's data folder, or its journal.db")
-    verify.add_argument("--json", action="store_true", help="one JSON object instead of words")
+    for parser in (verify, show):
+        parser.add_argument("--json", action="store_true", help="one JSON object instead of words")
     export.add_argument("--out", type=Path, required=True, metavar="FILE", help="the new file")
     export.add_argument("--all", action="store_true", help="every record still here, also those with a receipt")
     receipt = actions.add_parser("receipt", help="take the server's receipt for a carried journal")
@@ -51,6 +56,45 @@ def verify(where: Path, *, as_json: bool) -> int:
     for finding in report.findings:
         print(f"  FINDING: {finding}")
     print("  the chain is whole" if report.is_whole else f"  {len(report.findings)} findings: keep this file as it is")
+    return 0 if report.is_whole else 1
+
+
+def show(where: Path, *, as_json: bool) -> int:
+    """Print what an inspector may see; 1 when there are findings."""
+    looked = inspect(where / "journal.db" if where.is_dir() else where)
+    report = looked.report
+    if as_json:
+        print(json.dumps(looked.to_json(), ensure_ascii=False))
+        return 0 if report.is_whole else 1
+
+    def share(mode: EntryMode) -> str:
+        value = looked.share(mode)
+        return "–" if value is None else f"{value:.1%}"
+
+    def listed(pairs: Iterable[tuple[str, int]]) -> str:
+        return ", ".join(f"{name} {n}" for name, n in pairs) or "–"
+
+    span = f", {wall_text(looked.from_ms)} – {wall_text(looked.to_ms)}" if looked.from_ms and looked.to_ms else ""
+    chain = ("完整 whole" if report.is_chain_whole else "有疑点 BROKEN", f"{looked.boots} boots")
+    lines = (
+        ("终端 kiosk", report.kiosk.hex()),
+        ("记录 records", f"{report.records} (#{report.first} – #{report.last}{span})"),
+        ("记录链 chain", ", ".join(chain)),
+        ("通行 passages", f"{looked.passages}: {listed(looked.outcomes)}"),
+        ("方式 modes", listed(looked.modes)),
+        ("人工登记 manual", share(EntryMode.MANUAL)),
+        ("代扫 proxy", share(EntryMode.PROXY)),
+        ("操作人 operators", listed(looked.operators)),
+        ("事件 events", listed(looked.events)),
+        ("时钟变动 clock", f"{len(report.clock_moves)} moved, {looked.clock_unsure} records unsure"),
+        ("待上传 unsent", str(looked.unsent)),
+        ("回执 receipts", ", ".join(f"#{n} {wall_text(ms)}" for n, ms in looked.receipts) or "–"),
+        ("隔离 set aside", ", ".join(f"#{n} {reason}" for n, reason in looked.quarantined) or "–"),
+    )
+    for name, value in lines:
+        print(f"{name}: {value}")
+    for finding in report.findings:
+        print(f"疑点 FINDING: {finding}")
     return 0 if report.is_whole else 1
 
 

@@ -16,8 +16,9 @@ from gatehouse.demo.scene import Scene
 from kiosk.panel_session import Operator
 from kiosk.screen import Screen
 from kiosk.screen_state import ScreenState
+from protocol.staff import StaffRole
 from tests.kiosk.screen.browser import chromium, resize
-from tests.kiosk.screen.states import GALLERY, IDLE
+from tests.kiosk.screen.states import GALLERY, IDLE, INSPECTOR_VIEW
 from tests.kiosk.screen.test_looks import wait_until
 
 TOP = Path(__file__).resolve().parents[3]
@@ -46,7 +47,7 @@ def take(folder: Path) -> list[Path]:
 
     with tempfile.TemporaryDirectory() as cache, chromium() as driver:
         settings = ScreenSettings(port=0, voice_cache=Path(cache), voice=False)
-        with Screen(settings, frame_source=lambda: lobby) as screen:
+        with Screen(settings, frame_source=lambda: lobby, on_inspect=lambda: INSPECTOR_VIEW) as screen:
             for size, views in ((SMALL, VIEWS), (TALL, ("idle", "check"))):
                 for name in views:
                     driver.get(screen.address)
@@ -62,6 +63,10 @@ def take(folder: Path) -> list[Path]:
                 driver.get(f"{screen.address}panel/{name}")
                 save(driver, f"panel-{name}", SMALL)
             screen.publish(IDLE)
+            driver.delete_all_cookies()
+            screen.badge_shown(Operator("s-9", "李强", StaffRole.INSPECTOR.value))
+            driver.get(f"{screen.address}panel/inspect")
+            save(driver, "panel-inspect", SMALL)
             driver.get(f"{screen.address}elder/phone")
             save(driver, "elder", SMALL)
     return taken

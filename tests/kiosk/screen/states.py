@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from kiosk import texts
+from kiosk.inspection import Inspection, InspectorView
 from kiosk.screen_state import Banner, Face, PartStatus, ScreenState, Text, VerdictView, View
+from kiosk.store import JournalReport
 
 ONLINE = Banner("ok", texts.MODES["online"], Text("规则 12 分钟前更新", "rules 12 min old"), 0, None)
 OFFLINE = Banner(
@@ -24,7 +26,7 @@ PARTS = (
     PartStatus("network", True, Text("在线", "online")),
     PartStatus("clock", True, Text("已校准", "in step")),
     PartStatus("disk", True, Text("正常", "working")),
-    PartStatus("rules", True, Text("12 分钟前", "12 min old")),
+    PartStatus("test", True, Text("07:52 通过", "passed at 07:52")),
 )
 IDLE = ScreenState(
     revision=1,
@@ -119,3 +121,31 @@ GALLERY: dict[str, ScreenState] = {
     "note": NOTE,
     "setup": SETUP,
 }
+
+INSPECTOR_VIEW = InspectorView(
+    Inspection(
+        report=JournalReport(
+            kiosk=bytes(8),
+            records=1211,
+            first=402,
+            last=1612,
+            receipted=1585,
+            clock_moves=((977, -3_605_000),),
+            findings=("record 977: the clock was moved by -3605 s",),
+        ),
+        passages=391,
+        outcomes=(("admit", 371), ("hold", 16), ("deny", 4)),
+        modes=(("scan", 340), ("manual", 30), ("proxy", 21)),
+        events=(("started", 1), ("waved_through", 3)),
+        operators=(("li.na", 34), ("wang.fang", 17)),
+        clock_unsure=0,
+        boots=1,
+        from_ms=1_795_219_200_000,
+        to_ms=1_795_250_000_000,
+        receipts=((1204, 1_795_248_000_000), (1100, 1_795_240_000_000)),
+        quarantined=((611, "other_venue"),),
+    ),
+    rules_version=14,
+    rules_age=Text("12 分钟前", "12 min ago"),
+    opening_test=Text("07:52 通过", "passed at 07:52"),
+)

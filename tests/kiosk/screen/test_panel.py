@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 import requests
 
+from config.screen import ScreenSettings
 from kiosk.actions import CallStaff, SignIn, WaveThrough
+from kiosk.inspection import InspectorView
 from kiosk.panel_session import BADGE_S, FREE_TRIES, IDLE_S, LONGEST_WAIT_S, Operator, PanelSessions
 from kiosk.screen import Screen
+from kiosk.store import JournalError
 from tests.kiosk.screen.conftest import Pressed
-from tests.kiosk.screen.states import IDLE, verdict
+from tests.kiosk.screen.states import IDLE, INSPECTOR_VIEW, verdict
 
 TIMEOUT_S = 10
 PAGES = ("panel", "panel/hold", "panel/proxy", "panel/manual", "panel/fault", "panel/fault?part=camera")
@@ -204,3 +211,74 @@ def test_only_agreed_phrases_can_be_asked_for(staff: Staff) -> None:
 
     assert say("elder_phone") == 204
     assert say("admitted") == 404
+
+
+class Journals:
+    """What the kiosk tells the inspector's page: a real journal's look, or why there is none."""
+
+    def __init__(self) -> None:
+        self.view: InspectorView | None = None
+        self.error: JournalError | None = None
+
+    def __call__(self) -> InspectorView | None:
+        if self.error is not None:
+            raise self.error
+        return self.view
+
+
+@pytest.fixture
+def journals() -> Journals:
+    return Journals()
+
+
+@pytest.fixture
+def inspected(tmp_path: Path, pressed: Pressed, journals: Journals) -> Iterator[Screen]:
+    settings = ScreenSettings(port=0, voice_cache=tmp_path / "voice", voice=False)
+    with Screen(settings, on_action=pressed, on_inspect=journals) as running:
+        yield running
+
+
+def as_role(screen: Screen, role: str) -> Staff:
+    screen.badge_shown(Operator("s-9", "李强", role))
+    staff = Staff(screen)
+    staff.open("panel")
+    return staff
+
+
+def test_an_inspector_sees_the_journal_and_nothing_to_register_with(inspected: Screen, journals: Journals) -> None:
+    journals.view = INSPECTOR_VIEW
+    inspector = as_role(inspected, "inspector")
+    for path in ("panel", "panel/inspect", "panel/hold", "panel/proxy", "panel/manual", "panel/fault"):
+        text = inspector.open(path)
+        assert "记录链完整" in text and "7.7 %" in text and "#1204" in text, path
+        for way in ("proxy_entry", "manual_entry", "wave_through", "typed_reading", 'href="/panel"'):
+            assert way not in text
+
+
+@pytest.mark.parametrize(("role", "may"), [("keeper", True), ("helper", False), ("", False)])
+def test_the_keeper_may_look_too_and_a_helper_may_not(
+    inspected: Screen, journals: Journals, role: str, may: bool
+) -> None:
+    journals.view = INSPECTOR_VIEW
+    staff = as_role(inspected, role)
+    assert ("记录链" in staff.open("panel/inspect")) is may
+    assert ("/panel/inspect" in staff.open("panel")) is may
+    assert "proxy" in staff.open("panel")
+
+
+def test_a_stranger_sees_no_journal(inspected: Screen, journals: Journals) -> None:
+    journals.view = INSPECTOR_VIEW
+    assert 'type="password"' in Staff(inspected).open("panel/inspect")
+
+
+def test_a_broken_chain_and_a_journal_that_cannot_be_read_are_said_plainly(
+    inspected: Screen, journals: Journals
+) -> None:
+    inspector = as_role(inspected, "inspector")
+    assert "暂时不能" in inspector.open("panel/inspect")
+    report = replace(INSPECTOR_VIEW.inspection.report, findings=("clock", "records 5 to 9 are missing"))
+    journals.view = replace(INSPECTOR_VIEW, inspection=replace(INSPECTOR_VIEW.inspection, report=report))
+    text = inspector.open("panel/inspect")
+    assert "记录链有疑点" in text and "records 5 to 9 are missing" in text and "记录链完整" not in text
+    journals.error = JournalError("damaged", code="damaged")
+    assert "无法读取" in inspector.open("panel/inspect")

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 from selenium.webdriver import Chrome
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 
+from config.screen import ScreenSettings
 from kiosk.actions import (
     CallFor,
     CallStaff,
@@ -22,10 +24,11 @@ from kiosk.actions import (
     TypedReading,
     WaveThrough,
 )
+from kiosk.panel_session import Operator
 from kiosk.screen import Screen
 from tests.kiosk.screen.browser import SIZES, resize
 from tests.kiosk.screen.conftest import Pressed
-from tests.kiosk.screen.states import IDLE, verdict
+from tests.kiosk.screen.states import IDLE, INSPECTOR_VIEW, verdict
 from tests.kiosk.screen.test_looks import violations, wait_until
 
 pytestmark = pytest.mark.browser
@@ -265,3 +268,18 @@ def test_a_hand_taken_temperature_falls_on_the_person_it_was_taken_of(
     hands.type_keys("#celsius", "36.4")
     hands.tap("button[type=submit]")
     wait_until(lambda: TypedReading("s-7", Decimal("36.4")) in pressed.actions)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", SIZES, ids=lambda s: f"{s[0]}x{s[1]}")
+def test_the_inspectors_page_is_readable_and_fits(driver: Chrome, tmp_path: Path, size: tuple[int, int]) -> None:
+    settings = ScreenSettings(port=0, voice_cache=tmp_path / "voice", voice=False)
+    with Screen(settings, on_inspect=lambda: INSPECTOR_VIEW) as running:
+        running.publish(IDLE)
+        driver.delete_all_cookies()
+        running.badge_shown(Operator("s-9", "李强", "inspector"))
+        driver.get(f"{running.address}panel/inspect")
+        resize(driver, *size)
+        assert violations(driver) == []
+        assert driver.execute_script("return document.documentElement.scrollWidth <= innerWidth")
+        assert "记录链完整" in driver.page_source
