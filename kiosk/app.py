@@ -17,18 +17,21 @@ from config.kiosk import KioskSettings
 from firmware_bridge.build import make_gate, make_id_card_reader, make_scan_head, make_thermometer
 from firmware_bridge.device import SerialDevice, introduce
 from kiosk.actions import Action, ActionResult
-from kiosk.board import Board, Link, setup_state
+from kiosk.board import Board, Link, age_text, setup_state
 from kiosk.bundle_store import BundleStore
 from kiosk.camera import Camera, CameraState
 from kiosk.clock import KioskClock
 from kiosk.decoder import Decoder
 from kiosk.desk import Desk
 from kiosk.enrol import EnrolError, Identity, enrol_by_text, load_identity
+from kiosk.inspection import InspectorView, inspect
 from kiosk.lane import Lane, RulesInForce
+from kiosk.opening import OpeningTests, board_part
 from kiosk.panel_session import Operator
 from kiosk.provider import make_enquiries
 from kiosk.screen import Screen
 from kiosk.screen_state import Text
+from kiosk.service_notify import ServiceNotify
 from kiosk.store import Journal
 from kiosk.syncer import Health, Syncer
 from protocol.bundle import PlaceNames
@@ -70,18 +73,22 @@ class Entrance:
         self.camera = Camera(settings.camera)
         self.lane: Lane | None = None
         self.desk: Desk | None = None
+        self.opening: OpeningTests | None = None
+        self.service = ServiceNotify()
         screen = replace(settings.screen, voice_cache=settings.data_dir / settings.screen.voice_cache)
-        self.screen = Screen(screen, frame_source=self._preview, on_action=self._act)
+        self.screen = Screen(screen, frame_source=self._preview, on_action=self._act, on_inspect=self._inspect)
 
     def run(self, stop: threading.Event) -> None:
         """Serve until *stop* is set; everything that was started is stopped again, in the opposite order."""
         identity = load_identity(self.settings.data_dir)  # before anything starts: a damaged one ends here
         with self.screen, self.camera:
             log.info("kiosk start screen=%s", self.screen.address)
+            self.service.ready()
             if identity is None:
                 identity = self._enrol(stop)
             if identity is not None:
                 self._serve(identity, stop)
+            self.service.stopping()
         log.info("kiosk stop")
 
     # -- enrolment ---------------------------------------------------------------------------------------------------
@@ -93,6 +100,7 @@ class Entrance:
         revision = 0
         while not stop.is_set():
             revision += 1
+            self.service.alive()
             self.screen.publish(setup_state(revision, self.camera.status, note))
             frame = self.camera.newest(number, FRAME_WAIT_S)
             if frame is None:
@@ -139,13 +147,16 @@ class Entrance:
         board = Board(PlaceNames(enrolment.venue, enrolment.entrance, "", "", "", ""))
 
         def publish(lane: Lane) -> None:
+            self.service.alive()  # the lane calls this once a second at least; a lane that hangs does not
             held = bundles.held
             if held is not None:
                 board.names = held.place
             status = syncer.status()
             sound = self.screen.sound_finding()
             findings = () if sound is None else (sound,)
-            self.screen.publish(board.state(lane, Link(status.state.value, status.text), time.monotonic(), findings))
+            test = self.opening.today() if self.opening else None
+            link = Link(status.state.value, status.text)
+            self.screen.publish(board.state(lane, link, time.monotonic(), findings, board_part(test)))
 
         self.lane = Lane(
             place=enrolment.place,
@@ -162,12 +173,13 @@ class Entrance:
             is_online=lambda: syncer.is_online,
         )
         lane = self.lane
+        self.opening = OpeningTests(lane, sound_finding=self.screen.sound_finding, readers=readers)
         lane.on_badge = lambda badge: self._badge_shown(badge, bundles)
         enquiries = make_enquiries(settings.provider, f"{enrolment.venue.hex()}-{enrolment.entrance}")
         lane.enquiries = enquiries
         if scan_head is not None:
             scan_head.on_code(lambda code: lane.scanned(code.text, "scan_head"))
-        self.desk = Desk(lane, lambda: bundles.held.staff if bundles.held else StaffList())
+        self.desk = Desk(lane, lambda: bundles.held.staff if bundles.held else StaffList(), self.opening)
         for device in devices:
             device.start()
         if enquiries is not None:
@@ -195,7 +207,7 @@ class Entrance:
         member = held.staff.find(held.badges.get(badge, "")) if held is not None else None
         if member is None:
             return None
-        self.screen.badge_shown(Operator(member.staff_id, member.name))
+        self.screen.badge_shown(Operator(member.staff_id, member.name, member.role.value))
         return member.staff_id
 
     def _health(self) -> Health:
@@ -207,8 +219,19 @@ class Entrance:
         for name, device in (("thermometer", lane.thermometer), ("gate", lane.gate), *lane.readers.items()):
             parts.append((name, device.status.state.value if device else "none"))
         parts.append(("clock", "sure" if lane.clock.is_sure else "unsure"))
+        parts += self.opening.health() if self.opening else ()
         faults = tuple(f for f in lane.degraded() if f != "no_network")
         return Health(tuple(parts), faults)
+
+    def _inspect(self) -> InspectorView | None:
+        """Today's part of the journal for the inspector's page; on a web thread, beside the lane."""
+        lane, opening = self.lane, self.opening
+        if lane is None or opening is None:
+            return None
+        midnight = lane.clock.now().astimezone().replace(hour=0, minute=0, second=0, microsecond=0)
+        rules, test = lane.rules.in_force(), opening.today()
+        looked = inspect(lane.journal.path, since_ms=int(midnight.timestamp() * 1000))
+        return InspectorView(looked, rules.version, age_text(rules.age_s), test.text() if test else None)
 
     def _preview(self) -> bytes | None:
         """The newest camera picture, small, with an outline round what was read."""

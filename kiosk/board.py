@@ -61,7 +61,14 @@ class Board:
         self.names = names
         self._revision = 0
 
-    def state(self, lane: Lane, link: Link, now_s: float, findings: tuple[Text, ...] = ()) -> ScreenState:
+    def state(
+        self,
+        lane: Lane,
+        link: Link,
+        now_s: float,
+        findings: tuple[Text, ...] = (),
+        opening_test: PartStatus | None = None,
+    ) -> ScreenState:
         """The screen of this moment; *now_s* is the steady clock that the lane's states count by."""
         self._revision += 1
         names, station = self.names, lane.station.state
@@ -86,7 +93,7 @@ class Board:
             entrance=Text(names.entrance_zh, names.entrance_en),
             day_word=day_word(names.word_key, day),
             banner=_banner(lane, link),
-            parts=_parts(lane, link),
+            parts=_parts(lane, link) + (() if opening_test is None else (opening_test,)),
             counts=tuple((name, counts.get(name, 0)) for name in ("admit", "hold", "deny", "proxy", "manual")),
             occupancy=None,
             verdict=verdict,
@@ -125,12 +132,12 @@ def _note(station: Noting) -> Text:
     words = texts.words_for(station.code)
     note = words.reason if words else NOTHING
     if station.minutes_ago is not None:
-        ago = Text("刚刚", "just now") if station.minutes_ago == 0 else _age(station.minutes_ago * 60)
+        ago = Text("刚刚", "just now") if station.minutes_ago == 0 else age_text(station.minutes_ago * 60)
         return Text(f"{note.zh}（{ago.zh}）", f"{note.en} ({ago.en})")
     return note
 
 
-def _age(seconds: int) -> Text:
+def age_text(seconds: int) -> Text:
     """An age in the largest unit that says something."""
     for size, zh, en in ((86400, "天", "d"), (3600, "小时", "h"), (60, "分钟", "min")):
         if seconds >= size:
@@ -140,13 +147,13 @@ def _age(seconds: int) -> Text:
 
 def _banner(lane: Lane, link: Link) -> Banner:
     rules = lane.rules.in_force()
-    age = _age(rules.age_s)
+    age = age_text(rules.age_s)
     if rules.version == 0:
         rules_text = Text("尚无规则", "no rules yet")
     else:
         rules_text = Text(f"规则第 {rules.version} 版，{age.zh}确认", f"rules {rules.version}, confirmed {age.en}")
     if rules.business is not None:
-        old = _age(int(rules.business.age(lane.clock.now()).total_seconds()))
+        old = age_text(int(rules.business.age(lane.clock.now()).total_seconds()))
         rules_text = Text(
             f"{rules_text.zh}；证书规则第 {rules.business.version} 版（{old.zh}）",
             f"{rules_text.en}; certificate rules {rules.business.version} ({old.en})",

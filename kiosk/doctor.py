@@ -7,24 +7,28 @@ import os
 import shutil
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from config.errors import GatehouseError
 from config.kiosk import KioskSettings
 from firmware_bridge.build import make_gate, make_id_card_reader, make_scan_head, make_thermometer
-from firmware_bridge.device import DeviceState, SerialDevice
+from firmware_bridge.device import DeviceState, DeviceStatus, SerialDevice
 from kiosk.camera import Camera, CameraState
+from kiosk.carrying import stopped_journal
 from kiosk.clock import BUILT_AFTER_MS, KioskClock
 from kiosk.decoder import available
 from kiosk.enrol import load_identity
+from kiosk.files import write_whole
+from kiosk.opening import EVENT, FILE, OpeningTest, Probe, disk_word, thermometer_word
 from kiosk.screen_state import Text
 from kiosk.store import JournalError, verify_journal
 
 LEAST_FREE_MB = 200  # a month of passages without network and the system's own logs
 CAMERA_WAIT_S = 8.0
 DEVICE_WAIT_S = 5.0
+FRAME_PAUSE_S = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +70,24 @@ def examine(settings: KioskSettings) -> Iterator[Finding]:
             )
 
 
+def record_opening_test(settings: KioskSettings, findings: Sequence[Finding]) -> OpeningTest | None:
+    """Put what `examine` found on record as an opening test; None when this device is not enrolled.
+
+    Raises JournalError: `busy` while the kiosk itself runs (use its panel then), or when the journal refuses.
+    """
+    identity = load_identity(settings.data_dir)
+    if identity is None:
+        return None
+    probes = tuple(Probe(f.part, "ok" if f.ok else "bad") for f in findings)
+    with stopped_journal(settings.data_dir) as (_, journal):
+        clock = KioskClock(journal.last_stamp_ms())
+        test = OpeningTest(clock.stamp().at_ms, clock.day(), probes)
+        detail = (("operator", "doctor"), *test.detail())
+        journal.append(identity.enrolment.place, clock.stamp(), EVENT, detail=detail, day=clock.day())
+    write_whole(settings.data_dir / FILE, test.to_json())
+    return test
+
+
 def _disk(settings: KioskSettings) -> Finding:
     folder = settings.data_dir
     while not folder.exists() and folder != folder.parent:
@@ -78,6 +100,15 @@ def _disk(settings: KioskSettings) -> Finding:
             Text(f"存储卡只读：{folder}", f"{folder} cannot be written"),
             Text("记录无法保存，入口会暂停放行", "passages cannot be kept, so nobody can be admitted"),
             Text("检查存储卡是否写保护或损坏", "check whether the memory card is locked or failing"),
+        )
+    answered = disk_word(folder)
+    if answered in ("wrong", "failed"):
+        return Finding(
+            "disk",
+            False,
+            Text("存储卡写入后读不回来", f"what is written to {folder} does not come back ({answered})"),
+            Text("记录可能丢失", "passages may be lost"),
+            Text("立即更换存储卡", "replace the memory card now"),
         )
     if free_mb < LEAST_FREE_MB:
         return Finding(
@@ -214,7 +245,25 @@ def _thermometer(settings: KioskSettings) -> Finding:
     device = make_thermometer(settings.thermometer)
     if device is None:
         return Finding("thermometer", True, Text("未设置，手工测温", "none is set up: staff measure by hand"))
-    return _serial("thermometer", device, Text("只能手工测温并录入", "staff must measure by hand and type the value"))
+    why = Text("只能手工测温并录入", "staff must measure by hand and type the value")
+    with device:
+        if not device.wait_for(_has_answered, DEVICE_WAIT_S):
+            return _serial_finding("thermometer", device, why)
+        deadline = time.monotonic() + DEVICE_WAIT_S
+        while device.latest() is None and device.trouble() is None and time.monotonic() < deadline:
+            time.sleep(FRAME_PAUSE_S)
+        word = thermometer_word(device)
+        if word in ("ambient_implausible", "implausible", "silent"):
+            return Finding(
+                "thermometer",
+                False,
+                Text(f"测温仪读数不合理（{word}）", f"the thermometer's values cannot be ({word})"),
+                why,
+                Text(
+                    "擦镜头，远离暖风和阳光；仍不行就更换", "wipe the lens, keep it from heat and sun, or replace it"
+                ),
+            )
+        return _serial_finding("thermometer", device, why)
 
 
 def _gate(settings: KioskSettings) -> Finding:
@@ -240,8 +289,16 @@ def _id_card(settings: KioskSettings) -> Finding:
 
 def _serial(part: str, device: SerialDevice, why: Text) -> Finding:
     with device:
-        device.wait_for(lambda s: s.state not in (DeviceState.CONNECTING, DeviceState.STOPPED), DEVICE_WAIT_S)
-        status = device.status
+        device.wait_for(_has_answered, DEVICE_WAIT_S)
+        return _serial_finding(part, device, why)
+
+
+def _has_answered(status: DeviceStatus) -> bool:
+    return status.state not in (DeviceState.CONNECTING, DeviceState.STOPPED)
+
+
+def _serial_finding(part: str, device: SerialDevice, why: Text) -> Finding:
+    status = device.status
     if status.state in (DeviceState.READY, DeviceState.WARMING_UP):
         return Finding(part, True, Text(status.zh, status.en))
     return Finding(

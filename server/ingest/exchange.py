@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -11,10 +11,12 @@ from sqlalchemy.orm import Session
 from protocol.exchange import Upload
 from server.audit import Thing, audit
 from server.ingest.appending import Appended, Result, append
-from server.ingest.devices import moment, offset_ms, plain, require_active
+from server.ingest.devices import MOST_MS, moment, offset_ms, plain, require_active
 from server.ingest.models import JournalBoot
 from server.ingest.prepared import Prepared
 from server.kiosks.models import Kiosk, KioskState
+
+LONGEST_AGO = timedelta(days=3650)  # an opening test before this was never done, or its clock was
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,15 @@ def _is_news(writing: Session, upload: Upload, now: datetime) -> bool:
     return True
 
 
+def _opening_test_at(upload: Upload, now: datetime) -> datetime | None:
+    """When the kiosk's newest opening test was, by our clock; None when it tells of none that can be."""
+    told = dict(upload.health).get("opening_test_at_ms", "")
+    if not (told.isascii() and told.isdigit() and len(told) <= 15):
+        return None
+    ago = timedelta(milliseconds=max(0, min(upload.sent_at_ms, MOST_MS) - int(told)))
+    return now - ago if ago < LONGEST_AGO else None
+
+
 def _note_carried(kiosk: Kiosk, upload: Upload, appended: Appended) -> None:
     """What is left unsent, counted from the newest record anybody told us of: the file may be an old one."""
     newest = max(upload.head_sequence, (kiosk.last_sequence or 0) + (kiosk.unsent_count or 0))
@@ -90,6 +101,7 @@ def _note(kiosk: Kiosk, upload: Upload, appended: Appended, now: datetime) -> No
     kiosk.bundle_version = min(upload.bundle_version, 2**31 - 1)
     kiosk.app_version = plain(upload.app_version, 40)
     kiosk.clock_offset_ms = offset_ms(upload.sent_at_ms, now)
+    kiosk.opening_test_at = _opening_test_at(upload, now) or kiosk.opening_test_at
     kiosk.health = {
         "parts": {plain(part, 64): plain(state, 64) for part, state in upload.health},
         "faults": [plain(fault, 64) for fault in upload.faults],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
 from sqlalchemy import func, select
@@ -13,6 +14,7 @@ from protocol.journal import genesis
 from protocol.sealing import EpochOpener
 from server.audit import AuditEvent
 from server.context import House
+from server.ingest.devices import to_ms
 from server.ingest.models import Epoch, Fork, ForkedRecord, Journal, JournalRecord, Quarantined, RecordKind
 from server.ingest.verifying import first_break
 from server.kiosks.models import Kiosk
@@ -386,3 +388,16 @@ def test_a_passage_of_every_word_fits_its_columns(house: House, kiosk: PaperKios
         length = table.c[column].type.length
         assert length is not None and all(len(word.value) <= length for word in words), column
     assert PASSAGE.outcome is Outcome.ADMIT
+
+
+def test_the_last_opening_test_is_known_by_our_clock(house: House, kiosk: PaperKiosk, clock: Clock) -> None:
+    kiosk.exchange()
+    assert row_of(house, kiosk).opening_test_at is None
+    an_hour_ahead = to_ms(clock.at) + 3_600_000
+    told = (("opening_test", "passed"), ("opening_test_at_ms", str(an_hour_ahead - 600_000)))
+    kiosk.exchange(sent_at_ms=an_hour_ahead, health=told)
+    tested = row_of(house, kiosk).opening_test_at
+    assert tested == clock.at - timedelta(minutes=10)
+    for nonsense in ("", "-5", "9" * 15, "9" * 64, "٣", "1e9", "0"):
+        kiosk.exchange(health=(("opening_test_at_ms", nonsense),))
+        assert row_of(house, kiosk).opening_test_at in (tested, clock.at), nonsense
