@@ -75,6 +75,20 @@ class RulesInForce:
     business: RuleSet | None = None  # rules over foreign certificates
 
 
+def check_policy(rules: RulesInForce) -> CheckPolicy:
+    """How strictly this entrance looks at a credential, as its bundle says."""
+    policy = rules.policy
+    return CheckPolicy(
+        clock_skew=timedelta(seconds=policy.clock_skew_s),
+        health_code_max_life=timedelta(seconds=policy.health_code_max_age_s),
+        status_old_after=timedelta(seconds=policy.status_max_age_s),
+        status_too_old_after=timedelta(seconds=policy.status_max_age_s * 3),
+        when_status_too_old="hold" if policy.stale_rules_hold else "mark",
+        venue_hosts=rules.venue_hosts,
+        rules=rules.business,
+    )
+
+
 class RulesSource(Protocol):
     """Where the lane gets its rules; a fetch of a new bundle happens elsewhere."""
 
@@ -287,22 +301,7 @@ class Lane:
         self._proxy = _Proxy(operator, helper, reading, time.monotonic() + within_s)
 
     def _check(self, text: str, rules: RulesInForce) -> Checked:
-        policy = rules.policy
-        return check(
-            text,
-            rules.trust,
-            at=self.clock.now(),
-            status=rules.status,
-            policy=CheckPolicy(
-                clock_skew=timedelta(seconds=policy.clock_skew_s),
-                health_code_max_life=timedelta(seconds=policy.health_code_max_age_s),
-                status_old_after=timedelta(seconds=policy.status_max_age_s),
-                status_too_old_after=timedelta(seconds=policy.status_max_age_s * 3),
-                when_status_too_old="hold" if policy.stale_rules_hold else "mark",
-                venue_hosts=rules.venue_hosts,
-                rules=rules.business,
-            ),
-        )
+        return check(text, rules.trust, at=self.clock.now(), status=rules.status, policy=check_policy(rules))
 
     def _is_replay(self, checked: Checked) -> bool:
         """Whether this very code already admitted somebody here (pass-back); a held one may be shown again."""

@@ -8,6 +8,7 @@
     gatehouse admin keys list | rotate USE | retire KID
     gatehouse admin kiosk-staff VENUE ID --name NAME   who may use the staff panel of a venue's kiosks, with a PIN
     gatehouse admin import-journal FILE                take a kiosk's journal from a stick; writes its receipt
+    gatehouse admin rules FILE                         put CertLogic rules over certificates in force at the kiosks
     gatehouse admin audit                              check the whole audit trail; exit code 1 when it was changed
     gatehouse admin seed-demo                          fill an empty database with a made-up district
 
@@ -35,6 +36,7 @@ from server.accounts.roles import Role
 from server.areas.importing import import_areas
 from server.audit import Thing, audit, first_break, head
 from server.bundles.publishing import publish_all
+from server.bundles.rules import put_rules
 from server.bundles.staff import remove_staff, set_staff
 from server.context import House, utc_now
 from server.db import Database
@@ -43,7 +45,7 @@ from server.ingest.appending import Result
 from server.ingest.importing import import_journal
 from server.keystore import OVERLAP, IssuerUse
 from server.migrations import upgrade
-from server.setup import initialise
+from server.setup import add_missing_keys, initialise
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -72,7 +74,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     areas.add_argument("--dry-run", action="store_true", help="check the file and say what would be done")
     keys = add("keys", "list issuer keys, make a new one, or retire one")
     keys.add_argument("task", choices=["list", "rotate", "retire"])
-    keys.add_argument("which", nargs="?", help="rotate: health_code, venue_code or status_list; retire: a key's number")
+    keys.add_argument(
+        "which", nargs="?", help="rotate: " + ", ".join(use.value for use in IssuerUse) + "; retire: a key's number"
+    )
     keys.add_argument("--now", action="store_true", help="rotate: sign with the new key at once (a key was stolen)")
     staff = add("kiosk-staff", "add or change a member of staff at a venue's kiosks, or remove one")
     staff.add_argument("venue", metavar="HEX", help="the venue's id")
@@ -84,6 +88,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     journal = add("import-journal", "take a journal that gatehouse kiosk journal export wrote, and write its receipt")
     journal.add_argument("file", type=Path, help="the file from the kiosk")
     journal.add_argument("--receipt", type=Path, metavar="OUT", help="where the receipt goes; default FILE.receipt")
+    rules = add("rules", "put a set of CertLogic rules over certificates in force at every kiosk")
+    rules.add_argument("file", type=Path, help="a rule set as JSON; see docs/credentials.md")
     add("audit", "check the whole audit trail")
     demo = add("seed-demo", "fill an empty database with a made-up district")
     demo.add_argument("--json", action="store_true", help="print the accounts as JSON")
@@ -111,6 +117,8 @@ def run(args: argparse.Namespace) -> int:
         database = Database(settings.database)
         upgrade(database.engine)
         database.engine.dispose()
+        for key in add_missing_keys(settings, now=utc_now()):
+            print(f"made {key}")
         print("the database is at this version")
         return 0
     app = create_app(settings)
@@ -233,6 +241,15 @@ def _import_journal(args: argparse.Namespace, _settings: ServerSettings, house: 
     return 0 if done.result is Result.OK else 1
 
 
+def _rules(args: argparse.Namespace, _settings: ServerSettings, house: House, _app: Flask) -> int:
+    rules = put_rules(house, _read(args.file, "FILE").encode())
+    print(f"rules version {rules.version} of {rules.issued_at:%Y-%m-%d}: {len(rules.rules)} rules")
+    print("kiosks learn them with their next bundle; their screens show version and age")
+    if not set(house.settings.entry.accepts) & {"eu_dcc"}:
+        print("note: entry.accepts in the settings does not name eu_dcc: certificates are held all the same")
+    return 0
+
+
 def _seed_demo(args: argparse.Namespace, settings: ServerSettings, house: House, _app: Flask) -> int:
     if settings.is_https and not args.anywhere:
         raise GatehouseError(
@@ -274,6 +291,7 @@ _ACTIONS = {
     "import-areas": _import_areas,
     "keys": _keys,
     "import-journal": _import_journal,
+    "rules": _rules,
     "audit": _audit,
     "seed-demo": _seed_demo,
 }

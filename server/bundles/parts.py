@@ -9,16 +9,16 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy import select
 from sqlalchemy.orm import Session, joinedload
 
-from config.errors import GatehouseError
 from protocol import cbor
 from protocol.bundle import MAX_PART_BYTES, PlaceNames
-from protocol.credentials.rules import rule_set_from_bytes
 from protocol.errors import ProtocolError
 from protocol.policy import EntryPolicy
 from protocol.staff import StaffList, StaffMember, StaffRole, badges_to_bytes
 from protocol.status_list import StatusList, VenueSerials, from_signed
 from protocol.trust import TrustList, merge
+from server.bundles.errors import PartError
 from server.bundles.models import BundlePart, KioskStaff
+from server.bundles.rules import held_rules
 from server.codes.issuing import venue_serials
 from server.context import House
 from server.keystore import ALG, IssuerUse
@@ -30,16 +30,8 @@ from server.venues.models import Entrance, Venue
 EVERYBODY = ""
 IMPORTED_TRUST = "trust-imported.cbor"  # in data_dir: made by `gatehouse trust import`, joined with our own keys
 
-RULES = "rules.json"  # in data_dir: put there by `gatehouse admin rules`
-
 STATUS_VALID = timedelta(days=7)  # a list older than this says nothing more
 STATUS_REISSUED_AFTER = timedelta(hours=6)  # well within status_max_age_s of the policy (F-05)
-
-
-class PartError(GatehouseError):
-    """A part cannot be made; the last published one stays in use."""
-
-    code = "bundle_part"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,19 +69,6 @@ def entry_policy(house: House) -> EntryPolicy:
     return EntryPolicy(accepts=entry.accepts, stale_rules_hold=entry.stale_rules_hold)
 
 
-def held_rules(house: House) -> bytes | None:
-    """The business rules as they were put here, or None. Raises PartError when the file is none any more."""
-    path = house.settings.data_dir / RULES
-    try:
-        data = path.read_bytes()
-        rule_set_from_bytes(data)
-    except FileNotFoundError:
-        return None
-    except (OSError, ProtocolError) as error:
-        raise PartError(f"The rules in {path} cannot be used: {error}.", hint="Put them there again.") from error
-    return data
-
-
 def vault_keys(house: House) -> bytes:
     """The vault's signed public keys, from the file that the vault exported. Raises VaultKeysError."""
     return read_vault_keys(house.settings.vault_public_path, house.settings.vault.fingerprint).signed
@@ -120,11 +99,10 @@ def status_lists(house: House, reading: Session, now: datetime) -> bytes:
 
     ES256 signatures differ each time, so a published list is kept while it says the same and is fresh enough.
     """
-    at = now.replace(microsecond=0)
     wanted: list[StatusList | VenueSerials] = [
-        venue_serials(reading, at=at, valid_for=STATUS_VALID),
-        *paper_lists(reading, at=at, valid_for=STATUS_VALID),
-        *badge_lists(reading, at=at, valid_for=STATUS_VALID),
+        venue_serials(reading, at=now, valid_for=STATUS_VALID),
+        *paper_lists(reading, at=now, valid_for=STATUS_VALID),
+        *badge_lists(reading, at=now, valid_for=STATUS_VALID),
     ]
     published = reading.scalar(
         select(BundlePart.data).where(BundlePart.scope == EVERYBODY, BundlePart.name == "status")

@@ -14,8 +14,9 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from protocol.bundle import MAX_PART_BYTES
+from server.bundles.errors import PartError
 from server.bundles.models import BundlePart
-from server.bundles.parts import MadePart, PartError, global_parts, kiosk_parts, venue_parts
+from server.bundles.parts import EVERYBODY, MadePart, global_parts, kiosk_parts, venue_parts
 from server.context import House
 from server.db import lock_chain
 
@@ -38,11 +39,13 @@ def publish_all(house: House, now: datetime) -> int:
 def publish_for_kiosk(writing: Session, house: House, kiosk: bytes, venue: bytes, now: datetime) -> None:
     """Publish all that one kiosk needs, in the caller's transaction: a kiosk that was just enrolled has a bundle."""
     writing.flush()
-    publish(
-        writing,
-        [*global_parts(house, writing, now), *venue_parts(writing, now, venue), *kiosk_parts(house, writing, kiosk)],
-        now,
-    )
+    try:
+        everybodys = list(global_parts(house, writing, now))
+    except PartError:
+        if writing.scalar(select(func.count()).where(BundlePart.scope == EVERYBODY)) == 0:
+            raise
+        everybodys = []  # the published ones stay in use; the worker's runs say what is wrong
+    publish(writing, [*everybodys, *venue_parts(writing, now, venue), *kiosk_parts(house, writing, kiosk)], now)
 
 
 def publish(writing: Session, made: Iterable[MadePart], now: datetime) -> int:

@@ -41,6 +41,7 @@ ACTION_NAMES: dict[str, str] = {
     "passkey.offered": "Passkey offered",
     "kiosk_staff.set": "Kiosk staff changed",
     "kiosk_staff.removed": "Kiosk staff removed",
+    "rules.set": "Certificate rules put in force",
     "paper_code.issued": "Paper code issued",
     "paper_code.revoked": "Paper code revoked",
     "staff_badge.issued": "Staff badge issued",

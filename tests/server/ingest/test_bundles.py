@@ -18,7 +18,8 @@ from protocol.staff import StaffList, StaffRole
 from protocol.status_list import VenueSerials, from_signed
 from protocol.trust import TrustedKey, TrustList, spki_of
 from server.accounts.models import User
-from server.bundles.parts import IMPORTED_TRUST, PartError
+from server.bundles.errors import PartError
+from server.bundles.parts import IMPORTED_TRUST
 from server.bundles.publishing import publish_all
 from server.bundles.staff import remove_staff, set_staff
 from server.codes.issuing import issue, revoke

@@ -1,0 +1,78 @@
+"""gatehouse admin rules, and what an upgrade makes: a set that cannot be read never gets to the kiosks."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from config.server import load_server_settings
+from gatehouse.cli import main
+from server.keystore import KeyStore, read_passphrase
+
+RULE = {
+    "Identifier": "VR-XX-0001",
+    "Version": "1.0.0",
+    "Type": "Acceptance",
+    "CertificateType": "Vaccination",
+    "ValidFrom": "2021-01-01T00:00:00Z",
+    "ValidTo": "2040-01-01T00:00:00Z",
+    "Logic": {">": [{"var": "payload.v.0.dn"}, 2]},
+}
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    path = tmp_path / "server.toml"
+    path.write_text('public_url = "http://localhost:8470"\ndata_dir = "data"\n', encoding="utf-8")
+    assert main(["admin", "init", "--config", str(path)]) == 0
+    return path
+
+
+def put(config: Path, content: object) -> int:
+    file = config.parent / "set.json"
+    file.write_text(content if isinstance(content, str) else json.dumps(content), encoding="utf-8")
+    return main(["admin", "rules", str(file), "--config", str(config)])
+
+
+def test_rules_are_put_in_force_and_each_change_needs_a_higher_version(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rules = {"version": 2, "issued_at": "2026-01-05T00:00:00Z", "rules": [RULE]}
+    assert put(config, rules) == 0
+    said = capsys.readouterr().out
+    assert "version 2 of 2026-01-05: 1 rules" in said and "does not name eu_dcc" in said
+    held = config.parent / "data" / "rules.json"
+    assert json.loads(held.read_text(encoding="utf-8")) == rules
+    for version in (1, 2):
+        assert put(config, rules | {"version": version, "rules": []}) == 2
+        assert "version 2 is in force" in capsys.readouterr().err
+    assert json.loads(held.read_text(encoding="utf-8")) == rules
+    assert put(config, rules | {"version": 3, "rules": []}) == 0
+    assert main(["admin", "audit", "--config", str(config)]) == 0
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["", "[", "[]", "{}", {"version": 1, "issued_at": "yesterday", "rules": []}, {"version": 1, "rules": [RULE]}],
+)
+def test_what_is_no_rule_set_is_refused(config: Path, capsys: pytest.CaptureFixture[str], content: object) -> None:
+    assert put(config, content) == 2
+    assert "rule set" in capsys.readouterr().err.lower()
+    assert not (config.parent / "data" / "rules.json").exists()
+
+
+def test_an_upgrade_makes_the_keys_that_an_older_version_did_not_have(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = config.parent / "data" / "keys"
+    rows = json.loads((folder / "index.json").read_text(encoding="utf-8"))
+    old = [row for row in rows if row["use"] not in {"paper_code", "staff_badge"}]
+    (folder / "index.json").write_text(json.dumps(old), encoding="utf-8")
+    assert main(["admin", "upgrade", "--config", str(config)]) == 0
+    said = capsys.readouterr().out
+    assert "for paper_code" in said and "for staff_badge" in said and "for health_code" not in said
+    settings = load_server_settings(config)
+    keys = KeyStore.open(settings.key_dir, read_passphrase(settings.passphrase_path))
+    assert len(keys.issuer_keys()) == len(rows)
