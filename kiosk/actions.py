@@ -14,6 +14,7 @@ admission: they hand facts to the station, and the station decides.
 | sign_out       | staff   | {}                                                                                  |
 | typed_reading  | staff   | {celsius: "36.5"}                                                                   |
 | refuse         | staff   | {}                                                                                  |
+| confirm_card   | staff   | {}                                                                                  |
 | proxy_entry    | staff   | {identify, person?, helper_name?, helper_phone?, relation, consent: true, celsius?} |
 | manual_entry   | staff   | {person, why, celsius?}                                                             |
 | wave_through   | staff   | {}                                                                                  |
@@ -118,7 +119,7 @@ class ManualWhy(Enum):
     OTHER = "other"
 
 
-FAULT_PARTS = ("camera", "scanner", "thermometer", "gate", "sound", "network", "screen", "poster")
+FAULT_PARTS = ("camera", "scanner", "id_card", "thermometer", "gate", "sound", "network", "screen", "poster")
 FAULT_KINDS = ("broken", "wrong", "slow", "dirty")
 
 
@@ -190,6 +191,13 @@ class Refuse:
 
 
 @dataclass(frozen=True, slots=True)
+class ConfirmCard:
+    """The held card on the screen belongs to whoever stands there; they are measured next."""
+
+    operator: str
+
+
+@dataclass(frozen=True, slots=True)
 class ProxyEntry:
     """代扫: a passage of mode PROXY. With `identify` other than TYPED the next code or card names the person."""
 
@@ -245,6 +253,7 @@ Action = (
     | SignOut
     | TypedReading
     | Refuse
+    | ConfirmCard
     | ProxyEntry
     | ManualEntry
     | WaveThrough
@@ -266,6 +275,7 @@ STAFF_ACTIONS: dict[str, Callable[[Values, str, date], Action]] = {
     "sign_out": lambda values, operator, today: SignOut(operator),
     "typed_reading": lambda values, operator, today: TypedReading(operator, _celsius(values)),
     "refuse": lambda values, operator, today: Refuse(operator),
+    "confirm_card": lambda values, operator, today: ConfirmCard(operator),
     "proxy_entry": lambda values, operator, today: _proxy_entry(values, operator, today),
     "manual_entry": lambda values, operator, today: ManualEntry(
         operator, _person(values, today), _word(values, "why", ManualWhy), _maybe_celsius(values)

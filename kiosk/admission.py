@@ -37,6 +37,7 @@ class Why(Enum):
     REPLACED_BY_NEXT = "replaced_by_next"
     JOURNAL_UNAVAILABLE = "journal_unavailable"
     NO_CREDENTIAL = "no_credential"  # typed in by staff
+    CARD_UNCONFIRMED = "card_unconfirmed"  # an ID card lay on the reader and nobody compared it with its holder
     STAFF_REFUSED = "staff_refused"
 
 
@@ -132,6 +133,17 @@ def judge_temperature(results: Sequence[Reading | NoReading], policy: EntryPolic
     if answer is Confirmation.AGAIN:
         return Next.MEASURE_AGAIN
     return Verdict(Outcome.HOLD, (Why.NOT_MEASURABLE.value,))
+
+
+def judge_card(policy: EntryPolicy, rules: Rules) -> Verdict:
+    """The decision about an ID card that nobody of the staff vouches for: a card says who, never how somebody is.
+
+    Held until a member of staff has compared holder and card; a policy without typed entries holds it for another way.
+    """
+    if rules.version == 0:
+        return Verdict(Outcome.HOLD, (Why.NO_RULES.value,), cannot_tell=True)
+    why = Why.CARD_UNCONFIRMED if policy.typed_entries_admit else Why.NO_CREDENTIAL
+    return Verdict(Outcome.HOLD, (why.value,))
 
 
 def judge_vouched(results: Sequence[Reading | NoReading], policy: EntryPolicy, rules: Rules) -> Verdict | Next:

@@ -179,6 +179,8 @@ class Entrance:
         lane.enquiries = enquiries
         if scan_head is not None:
             scan_head.on_code(lambda code: lane.scanned(code.text, "scan_head"))
+        if id_card is not None:
+            id_card.on_card(lane.card_laid)
         self.desk = Desk(lane, lambda: bundles.held.staff if bundles.held else StaffList(), self.opening)
         for device in devices:
             device.start()

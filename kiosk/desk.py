@@ -16,6 +16,7 @@ from kiosk.actions import (
     Action,
     ActionResult,
     CallStaff,
+    ConfirmCard,
     FaultReport,
     Identify,
     ManualEntry,
@@ -148,7 +149,7 @@ class Desk:
 
     def _by_staff(
         self,
-        action: TypedReading | Refuse | ProxyEntry | ManualEntry | WaveThrough | FaultReport,
+        action: TypedReading | Refuse | ConfirmCard | ProxyEntry | ManualEntry | WaveThrough | FaultReport,
         now_s: float,
     ) -> ActionResult:
         lane, operator = self._lane, action.operator
@@ -160,6 +161,10 @@ class Desk:
             self._event("staff_refused", operator)
             lane.carry_out(lane.station.acknowledge())
             return ActionResult(True, DONE)
+        if isinstance(action, ConfirmCard):
+            effects = lane.station.confirm_card(operator, lane.surroundings(), now_s)
+            lane.carry_out(effects)
+            return ActionResult(bool(effects), None if effects else NOBODY)
         if isinstance(action, WaveThrough):
             self._event("waved_through", operator, count=("waved",))
             return ActionResult(True, DONE)

@@ -17,7 +17,7 @@ OLDEST_YEARS = 120  # a birth date before this is a slip of the finger
 _SEPARATORS = str.maketrans("", "", " -.\u00a0\u3000\u2010\u2011\u2013\u2014_")
 # Residence permits of Hong Kong, Macao and Taiwan people (GA/T 2018 numbering) and the permanent residence card of
 # foreigners (2023 model) use the resident number's form and check digit with region codes that name no county.
-_PERMIT_PREFIXES = ("810000", "820000", "830000")
+PERMIT_PREFIXES = ("810000", "820000", "830000")
 _WEIGHTS = (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2)  # GB 11643-1999, also ISO 7064 MOD 11-2
 
 
@@ -52,7 +52,7 @@ def check_id_number(typed: str, today: date) -> Checked:
     born = _birth_date(number)
     if born is None or born > today or born.year < today.year - OLDEST_YEARS:
         return Checked(number, Text("出生日期有误（第 7 至 14 位）", "The birth date is wrong (characters 7 to 14)"))
-    if number[0] != "9" and not number.startswith(_PERMIT_PREFIXES):
+    if number[0] != "9" and not number.startswith(PERMIT_PREFIXES):
         try:
             ric.validate(number)
         except ValidationError:

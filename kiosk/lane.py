@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 import queue
 import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Protocol
 
+from firmware_bridge.codecs.sam_v import CardUnreadable, IdCard
 from firmware_bridge.device import DeviceState, SerialDevice
 from firmware_bridge.gate import Gate, Pulse
 from firmware_bridge.reading import Cause, NoReading, Reading
@@ -25,6 +27,7 @@ from kiosk.admission import Rules
 from kiosk.camera import Camera, CameraState
 from kiosk.clock import KioskClock
 from kiosk.decoder import Code, Decoder
+from kiosk.id_card import personal_of
 from kiosk.presence import Presence, Presented, Showing
 from kiosk.provider import Enquiries, Enquiry
 from kiosk.station import (
@@ -44,7 +47,7 @@ from kiosk.station import (
 from kiosk.station import Showing as OnScreen
 from kiosk.store import Journal, JournalError, Stored
 from protocol.credentials import check
-from protocol.credentials.model import Checked
+from protocol.credentials.model import Checked, refused
 from protocol.credentials.policy import CheckPolicy
 from protocol.credentials.reasons import Reason
 from protocol.credentials.replay import ReplayWindow
@@ -57,6 +60,7 @@ from protocol.words import CredentialKind, Direction, EntryMode, Outcome
 
 log = logging.getLogger("gatehouse.lane")
 
+CARD_SAID_AGAIN_S = 60.0  # a card laid down again this soon after an admission is the same visit
 REMEMBERED = 256  # codes whose outcome is remembered for "already recorded"
 FRAME_WAIT_S = 0.05
 REFRESH_S = 1.0  # the screen's clock, banner and part states move at least this often
@@ -174,6 +178,7 @@ class Lane:
         self._proxy: _Proxy | None = None
         self._frame_number, self._refreshed_s = 0, 0.0
         self.defects = 0  # turns that ended in a defect of ours; shown on the health page, should stay 0
+        self._card_key = os.urandom(16)  # there are few ID numbers: without a key their digests could be turned round
 
     # -- the loop ----------------------------------------------------------------------------------------------------
 
@@ -296,8 +301,44 @@ class Lane:
             return
         self.serve(Person(checked, EntryMode.SCAN, shown_before=shown_before, seen_s=seen.at_s), digest)
 
+    # -- ID cards ----------------------------------------------------------------------------------------------------
+
+    def card_laid(self, card: IdCard | CardUnreadable) -> None:
+        """The reader read a card, or could not; from any thread."""
+        self.submit(lambda: self._card_laid(card))
+
+    def _card_laid(self, card: IdCard | CardUnreadable) -> None:
+        now_s = time.monotonic()
+        if isinstance(card, CardUnreadable):
+            self.note_event("note", (("code", "card_unreadable"), ("why", card.code)))
+            self.carry_out(self.station.note("card_unreadable", now_s))
+            return
+        digest = hashlib.blake2b(card.number.encode(), key=self._card_key, digest_size=16).digest()
+        person = personal_of(card, self.clock.now().astimezone().date())
+        proxy, self._proxy = self._proxy, None
+        if proxy is not None and now_s < proxy.until_s:
+            helper = proxy.helper
+            typed = replace(
+                person, helper_name=helper.helper_name, helper_phone=helper.helper_phone, relation=helper.relation
+            )
+            self.serve(
+                Person(refused(CredentialKind.UNKNOWN), EntryMode.PROXY, operator=proxy.operator, typed=typed), digest
+            )
+            if proxy.reading is not None:
+                self.typed_reading(proxy.reading)
+            return
+        if digest == self._current and isinstance(self.station.state, Measuring | OnScreen):
+            return  # this very card is being served
+        before = self._answered.get(digest)
+        if before is not None and before.outcome is Outcome.ADMIT:
+            ago_ms = max(0, self.clock.stamp().at_ms - before.at_ms)
+            if ago_ms < CARD_SAID_AGAIN_S * 1000:
+                self.carry_out(self.station.note("same_again", now_s, minutes_ago=0))
+                return
+        self.serve(Person(refused(CredentialKind.UNKNOWN), EntryMode.ID_CARD, typed=person), digest)
+
     def expect_proxy(self, operator: str, helper: Personal, reading: Reading | None, within_s: float) -> None:
-        """The next code is shown for somebody else (代扫); *helper* says who helps and how related."""
+        """The next code or card is shown for somebody else (代扫); *helper* says who helps and how related."""
         self._proxy = _Proxy(operator, helper, reading, time.monotonic() + within_s)
 
     def _check(self, text: str, rules: RulesInForce) -> Checked:

@@ -117,6 +117,8 @@ def add_panel(
     def elder_page(name: str) -> ResponseReturnValue:
         if name not in texts.ELDER:
             abort(404)
+        if name == "card_call" and any(part.part == "id_card" and part.good for part in feed.newest()[1].parts):
+            name = "card_lay"
         return page("elder", page=texts.ELDER[name], name=name, idle_s=ELDER_IDLE_S, operator=None)
 
     @app.post("/check/<any(id, phone):kind>")

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from firmware_bridge.reading import NoReading, Reading
-from kiosk.admission import Next, Rules, Verdict, Why, decide, judge_credential, judge_vouched, measured
+from kiosk.admission import Next, Rules, Verdict, Why, decide, judge_card, judge_credential, judge_vouched, measured
 from protocol.credentials.model import Checked
 from protocol.passage import Facts, Personal, Temperature
 from protocol.policy import EntryPolicy
@@ -33,13 +33,18 @@ class Person:
     mode: EntryMode = EntryMode.SCAN
     operator: str | None = None
     shown_before: bool = False
-    typed: Personal | None = field(default=None, repr=False)  # what staff entered for a proxy or manual entry
+    typed: Personal | None = field(default=None, repr=False)  # what staff entered, or a card said
     seen_s: float = 0.0  # steady time of the frame that showed the code
 
     @property
     def is_vouched(self) -> bool:
-        """Whether a named member of staff typed this person in, without any credential."""
+        """Whether a named member of staff stands for who this is (typed, or their card), without any credential."""
         return self.typed is not None and self.operator is not None and self.checked.credential is None
+
+    @property
+    def is_unconfirmed_card(self) -> bool:
+        """Whether this is an ID card that no member of staff has compared with its holder."""
+        return self.mode is EntryMode.ID_CARD and self.operator is None
 
     def is_same_as(self, other: Checked) -> bool:
         """Whether *other* is this person's refreshed code."""
@@ -159,7 +164,9 @@ class Station:
 
     def _begin(self, person: Person, around: Surroundings, now_s: float) -> list[Effect]:
         verdict = None
-        if not person.is_vouched:
+        if person.is_unconfirmed_card:
+            verdict = judge_card(around.policy, around.rules)
+        elif not person.is_vouched:
             verdict = judge_credential(person.checked, around.policy, around.rules, shown_before=person.shown_before)
         if verdict is not None:
             return self._record(person, verdict, (), around)
@@ -197,13 +204,20 @@ class Station:
         resolved into an admission, and nothing happens then.
         """
         state = self.state
-        if isinstance(state, Showing) and _may_go_on(state):
+        if isinstance(state, Showing) and (_may_go_on(state) or state.person.is_unconfirmed_card):
             self.state = Measuring(replace(state.person, operator=operator), (), window_open=False, since_s=now_s)
         elif isinstance(state, Measuring):
             self.state = replace(state, person=replace(state.person, operator=operator))
         else:
             return []
         return self.measurement(reading, around, now_s)
+
+    def confirm_card(self, operator: str, around: Surroundings, now_s: float) -> list[Effect]:
+        """*operator* compared the card on the screen with its holder: they are measured now, a passage of its own."""
+        state = self.state
+        if isinstance(state, Showing) and state.person.is_unconfirmed_card:
+            return self._begin(replace(state.person, operator=operator), around, now_s)
+        return []
 
     def remeasure(self, around: Surroundings, now_s: float) -> list[Effect]:
         """Measure the held person again by the kiosk's own thermometer."""

@@ -284,6 +284,18 @@ ADMISSION: Final[dict[str, ReasonWords]] = {
         Text("人工登记：核对证件与本地规定后决定", "Typed entry: decide by the document and local rules"),
         Text("请稍候，由工作人员核验。", "One moment, please. A member of staff will check."),
     ),
+    "card_unconfirmed": ReasonWords(
+        Text("证件已读取", "Your card was read"),
+        Text("请稍候，由工作人员确认本人", "One moment: a member of staff will confirm that it is you"),
+        Text("核对持证人与证件，再点“人证一致”", "Compare holder and card, then press “Card and holder match”"),
+        Text("证件已读取，请等工作人员确认。", "Your card was read. Please wait for a member of staff."),
+    ),
+    "card_unreadable": ReasonWords(
+        Text("证件读不出", "The card cannot be read"),
+        Text("请拿起证件再放一次，或找工作人员", "Lift the card and lay it down again, or ask the staff"),
+        Text("卡片不支持或损坏：改用手工录入", "An unknown or damaged card: type what it says"),
+        Text("证件读不出，请再放一次。", "The card cannot be read. Please lay it down again."),
+    ),
     "staff_refused": ReasonWords(
         Text("工作人员未予放行", "The staff did not admit you"),
         Text("请与工作人员联系", "Please talk to the staff"),
@@ -452,6 +464,7 @@ PANEL: Final[dict[str, Text]] = {
     "stopped": Text("红码或发热不能放行，只能上报", "A red code or fever is never admitted; report it"),
     "remeasure": Text("再测一次", "Measure again"),
     "rescan": Text("重新扫码", "Scan again"),
+    "confirm_card": Text("人证一致，开始测温", "Card and holder match: measure"),
     "typed_reading": Text("录入手测体温", "Type a hand-taken temperature"),
     "refuse": Text("不予放行", "Do not admit"),
     "celsius": Text("体温（℃）", "Temperature (℃)"),
@@ -552,7 +565,10 @@ WORDS: Final[dict[str, dict[str, Text]]] = {
         "other": Text("其他", "Other"),
     },
     "part": {
-        **{part: PART_NAMES[part] for part in ("camera", "scanner", "thermometer", "gate", "sound", "network")},
+        **{
+            part: PART_NAMES[part]
+            for part in ("camera", "scanner", "id_card", "thermometer", "gate", "sound", "network")
+        },
         "screen": Text("屏幕", "Screen"),
         "poster": Text("场所码海报", "Poster"),
     },
@@ -589,6 +605,7 @@ ELDER: Final[dict[str, ElderPage]] = {
     "card_call": ElderPage(
         Text("请拿好身份证，点下面的按钮。", "Please have your card ready and touch the button below."), calls=True
     ),
+    "card_lay": ElderPage(Text("请把身份证放在读卡器上。", "Please lay your ID card on the reader."), calls=True),
     "call": ElderPage(
         Text("没关系，请点下面的按钮。", "That is all right. Please touch the button below."), calls=True
     ),

@@ -107,6 +107,7 @@ class SamModel:
         self.lift_in_read = False  # the card goes while it is being read
         self.drop_after: int | None = None  # bytes of the read reply that still arrive
         self.reads = 0
+        self.finds = 0  # how often it was asked whether a card lies there
         self._card: bytes | None = None
         self._stage = 0  # 0 nothing, 1 found, 2 selected, 3 read
         self._quiet = keeps_silent_about_kept_card  # answers 80 until a read card is lifted and laid down again
@@ -146,6 +147,7 @@ class SamModel:
         if command in (sam_v.RESET, sam_v.STATUS):
             return reply_frame(sam_v.DONE)
         if command == sam_v.FIND:
+            self.finds += 1
             if self._card is None or (self._stage == 3 and self._quiet):
                 return reply_frame(0x80)
             self._stage = max(1, self._stage) if self._stage == 3 else 1

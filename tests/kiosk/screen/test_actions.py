@@ -45,6 +45,7 @@ GOOD: dict[str, dict[str, Any]] = {
     "sign_out": {},
     "typed_reading": {"celsius": "36.5"},
     "refuse": {},
+    "confirm_card": {},
     "proxy_entry": PROXY,
     "manual_entry": MANUAL,
     "wave_through": {},

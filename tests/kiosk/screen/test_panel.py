@@ -14,6 +14,7 @@ from kiosk.actions import CallStaff, SignIn, WaveThrough
 from kiosk.inspection import InspectorView
 from kiosk.panel_session import BADGE_S, FREE_TRIES, IDLE_S, LONGEST_WAIT_S, Operator, PanelSessions
 from kiosk.screen import Screen
+from kiosk.screen_state import PartStatus, Text
 from kiosk.store import JournalError
 from tests.kiosk.screen.conftest import Pressed
 from tests.kiosk.screen.states import IDLE, INSPECTOR_VIEW, verdict
@@ -185,7 +186,7 @@ def test_every_elder_page_leads_on_or_to_a_person() -> None:
         assert page.calls or (page.yes in ELDER and page.no in ELDER)
 
 
-@pytest.mark.parametrize("name", ["acknowledge", "remeasure", "typed_reading", "refuse"])
+@pytest.mark.parametrize("name", ["acknowledge", "remeasure", "typed_reading", "refuse", "confirm_card"])
 def test_a_press_meant_for_the_person_before_is_refused(
     screen: Screen, signed_in: Staff, pressed: Pressed, name: str
 ) -> None:
@@ -198,6 +199,23 @@ def test_a_press_meant_for_the_person_before_is_refused(
     screen.publish(IDLE)
     assert not signed_in.press(name, celsius="36.5", reference="#000123").json()["done"]
     assert len(pressed.actions) == before
+
+
+def test_an_elder_with_a_card_is_led_to_the_reader_while_it_works(screen: Screen, staff: Staff) -> None:
+    for good, leads_to in ((True, "请把身份证放在读卡器上"), (False, "请拿好身份证")):
+        parts = (*IDLE.parts, PartStatus("id_card", good, Text("", "")))
+        screen.publish(replace(IDLE, parts=parts))
+        assert leads_to in staff.open("elder/card_call")
+    screen.publish(IDLE)  # an entrance without a reader
+    assert "请拿好身份证" in staff.open("elder/card_call")
+
+
+def test_only_a_held_card_is_offered_for_confirmation(screen: Screen, signed_in: Staff) -> None:
+    screen.publish(verdict("measure_again", reference="#000123"))
+    assert "confirm_card" not in signed_in.open("panel/hold")
+    screen.publish(verdict("card_unconfirmed", reference="#000124"))
+    page = signed_in.open("panel/hold")
+    assert 'data-action="confirm_card"' in page and page.count("#000124") >= 5
 
 
 def test_the_hold_page_names_the_record_it_acts_on(screen: Screen, signed_in: Staff) -> None:
