@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import socket
 import sys
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,7 @@ STOP_TIMEOUT_S = 10  # requests under way may finish
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument(
-        "--config", type=Path, required=True, metavar="FILE", help="settings (config/server.example.toml)"
+        "--config", type=Path, default=Path("server.toml"), metavar="FILE", help="settings (config/server.example.toml)"
     )
     parser.add_argument("--host", help="listen here instead of listen.host")
     parser.add_argument("--port", type=int, help="listen here instead of listen.port")
@@ -53,13 +54,24 @@ def run(args: argparse.Namespace) -> int:
         print("settings, keys and database are in order")
         return 0
     host, port = args.host or settings.listen.host, args.port or settings.listen.port
-    try:
-        _Server(settings, host, port).run()
-    except OSError as error:
-        raise GatehouseError(
-            f"Cannot listen on {host}:{port}: {error.strerror}.", hint="Choose another port."
-        ) from error
+    _must_be_free(host, port)
+    _Server(settings, host, port).run()
     return 0
+
+
+def _must_be_free(host: str, port: int) -> None:
+    """gunicorn would try five times and give up without a word on what to do."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise GatehouseError(
+                f"Cannot listen on {host}:{port}: {error.strerror}.",
+                hint="Stop the program that uses it (another server?), or choose another port with --port.",
+                code="port_in_use",
+            ) from error
 
 
 class _Server(BaseApplication):  # type: ignore[misc]

@@ -1,7 +1,7 @@
 """The vault: its keys, its approvers, its access log, and the process itself.
 
     gatehouse vault init --dir DIR             make a vault; prints the fingerprint that kiosks pin
-    gatehouse vault run --config FILE          run it (or --dir DIR for a small set-up)
+    gatehouse vault [run] --config FILE        run it (or --dir DIR for a small set-up)
     gatehouse vault status --dir DIR           ask the running vault how it is
     gatehouse vault approvers add NAME --key FILE.pub --purposes epi_trace,drill
     gatehouse vault approvers accept FILE --purposes epi_trace     take over a passkey that the console stored
@@ -64,7 +64,8 @@ SETTINGS_FILE = "vault.toml"
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the subcommands."""
-    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    _where(parser, default=None)
+    actions = parser.add_subparsers(dest="action", metavar="ACTION")
     init = actions.add_parser("init", help="make a new vault's keys")
     _where(init)
     init.add_argument("--export", type=Path, help="write the public keys here as well (the server's vault-public.cbor)")
@@ -113,10 +114,11 @@ def _configure_approvers(parser: argparse.ArgumentParser) -> None:
     _where(revoke)
 
 
-def _where(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--config", type=Path, help="the vault's settings")
-    parser.add_argument("--dir", type=Path, help="the vault's folder, where vault.toml is optional")
-    parser.add_argument("--passphrase-file", type=Path)
+def _where(parser: argparse.ArgumentParser, *, default: str | None = argparse.SUPPRESS) -> None:
+    """The same three arguments before and after the action; what stands after it wins."""
+    parser.add_argument("--config", type=Path, default=default, help="the vault's settings")
+    parser.add_argument("--dir", type=Path, default=default, help="the vault's folder, where vault.toml is optional")
+    parser.add_argument("--passphrase-file", type=Path, default=default)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -134,7 +136,7 @@ def run(args: argparse.Namespace) -> int:
         "forget": _forget,
         "log": _log,
     }
-    return actions[args.action](args, settings)
+    return actions[args.action or "run"](args, settings)
 
 
 def _init(args: argparse.Namespace, settings: VaultProcessSettings) -> int:

@@ -26,7 +26,9 @@ from server.worker.running import Worker, last_runs
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="the server's settings")
+    parser.add_argument(
+        "--config", type=Path, default=Path("server.toml"), metavar="FILE", help="the server's settings"
+    )
     once = parser.add_mutually_exclusive_group()
     once.add_argument("--once", action="store_true", help="run what is due once and exit")
     once.add_argument("--status", action="store_true", help="show the last runs and exit")
