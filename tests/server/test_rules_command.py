@@ -76,3 +76,9 @@ def test_an_upgrade_makes_the_keys_that_an_older_version_did_not_have(
     settings = load_server_settings(config)
     keys = KeyStore.open(settings.key_dir, read_passphrase(settings.passphrase_path))
     assert len(keys.issuer_keys()) == len(rows)
+
+
+def test_the_example_of_the_documentation_can_be_put_in_force(config: Path) -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs" / "credentials.md").read_text(encoding="utf-8")
+    example = page.split("```json\n")[1].split("```")[0]
+    assert put(config, example) == 0
