@@ -119,6 +119,7 @@ class Journal:
         self.on_append: AppendListener | None = None
         self._counts: dict[str, int] = {}
         self._counts_day = ""
+        self._oldest: tuple[int, int | None] = (0, None)  # sequence of the oldest unsent record, and its wall time
         self._only = _take_alone(path)
         try:
             self._db = _open(path)
@@ -145,7 +146,7 @@ class Journal:
         ).fetchone()
         self._head: tuple[int, bytes] = (sequence, after)
         self._held: tuple[int, bytes] = (held, held_hash)
-        self._counts_day = ""
+        self._counts_day, self._oldest = "", (0, None)
 
     def close(self) -> None:
         """Close the file and forget the epoch key; a second call does nothing."""
@@ -206,6 +207,8 @@ class Journal:
                 raise
             self._wrapped_is_written = True
             self._head = (sequence, after)
+            if sequence == self._held[0] + 1:
+                self._oldest = (sequence, stamp.at_ms)
             if day == self._counts_day:
                 for name in count:
                     self._counts[name] = self._counts.get(name, 0) + 1
@@ -293,10 +296,13 @@ class Journal:
     def oldest_unsent_ms(self) -> int | None:
         """Wall time (ms) of the oldest record without a receipt, or None when all is sent."""
         with self._lock:
-            if self._head[0] == self._held[0]:
+            oldest = self._held[0] + 1
+            if oldest > self._head[0]:
                 return None
-            row = self._db.execute("SELECT at_ms FROM record WHERE sequence = ?", (self._held[0] + 1,)).fetchone()
-        return int(row[0]) if row else None
+            if self._oldest[0] != oldest:  # asked for several times a second, while it changes with a receipt
+                row = self._db.execute("SELECT at_ms FROM record WHERE sequence = ?", (oldest,)).fetchone()
+                self._oldest = (oldest, int(row[0]) if row else None)
+            return self._oldest[1]
 
     def accept_receipt(self, receipt: Receipt, signed: bytes) -> None:
         """Keep a verified receipt when it matches our own chain; raises JournalError `fork` when it does not.
