@@ -114,21 +114,29 @@ def picture(text: str | None, size: tuple[int, int] = (720, 1280)) -> Image:
     return frame
 
 
+def _three(image: Image) -> tuple[Image, Image, Image]:
+    """Three copies that differ in one pixel: made once, since copying a frame holds up every other thread."""
+    copies = (image, image.copy(), image.copy())
+    for n, copy in enumerate(copies):
+        copy[0, 0] = n
+    return copies
+
+
 class Pictures:
     """Something of `cv2.VideoCapture`'s shape that shows what it is told; never two frames alike."""
 
     def __init__(self, fps: float = 30.0) -> None:
         self._lock = threading.Lock()
-        self._image = picture(None)
+        self._frames = _three(picture(None))
         self._period_s = 1.0 / fps
         self._next_s = time.monotonic()
         self._n = 0
         self._gone = False
 
     def show(self, text: str | None) -> None:
-        image = picture(text)
+        frames = _three(picture(text))
         with self._lock:
-            self._image = image
+            self._frames = frames
 
     def read(self) -> tuple[bool, Image]:
         self._next_s = max(self._next_s + self._period_s, time.monotonic() - self._period_s)
@@ -139,9 +147,7 @@ class Pictures:
             raise CameraError("The rig's camera was unplugged.")
         self._n += 1
         with self._lock:
-            image = self._image.copy()
-        image[0, 0] = (self._n % 251, self._n % 241, 7)
-        return True, image
+            return True, self._frames[self._n % 3]
 
     def get(self, prop: int) -> float:
         return 0.0
