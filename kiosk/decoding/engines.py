@@ -25,6 +25,9 @@ LONGEST_TEXT = 7089  # digits in a version 40-L symbol (ISO/IEC 18004 table 7): 
 SHORTEST_AZTEC = 12  # characters: small Aztec symbols have so few check words that noise can look like one
 
 
+NOISY, VERY_NOISY = 7, 15  # grey levels from pixel to pixel, the median of a frame; 1 to 3 in good light
+
+
 @dataclass(frozen=True, slots=True)
 class Code:
     """One code that was read."""
@@ -113,6 +116,17 @@ def _without_doubles(codes: list[Code]) -> list[Code]:
 def soften(grey: Image) -> Image:
     """The mean of 3x3 pixels: for noise and moire."""
     return np.asarray(cv2.blur(grey, (3, 3)), np.uint8)
+
+
+def calm(grey: Image) -> Image:
+    """*grey* as it is, or as softened as its noise asks for: a dim frame is read better so, and in half the time."""
+    row = grey[:: max(1, grey.shape[0] // 24)]
+    steps = np.bincount(cv2.absdiff(row[:, 1:], row[:, :-1]).reshape(-1), minlength=256).cumsum()
+    usual = int(steps.searchsorted(steps[-1] / 2))
+    if usual < NOISY:
+        return grey
+    size = 3 if usual < VERY_NOISY else 5
+    return np.asarray(cv2.blur(grey, (size, size)), np.uint8)
 
 
 def sharpen(grey: Image, sigma: float, gain: float) -> Image:

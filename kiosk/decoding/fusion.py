@@ -29,27 +29,29 @@ class Fusion:
         self._weight = np.zeros((size, size), np.float32)
         self.frames = 0
 
-    def add(self, sighting: Sighting) -> None:
-        """Take one more sighting of the same symbol."""
+    def add(self, sighting: Sighting, *, least_likeness: float = -1.0) -> bool:
+        """Take one more sighting; False, and nothing taken, when it is less like what was seen than *least_likeness*.
+
+        Likeness is -1 to 1, and about 0 for another symbol.
+        """
         even, weight = _even(sighting.flat, self._side)
         if sighting.agreement < 0:
             even = 1 - even
+        if self.frames and self._likeness(even, weight) < least_likeness:
+            return False
         weight *= max(0.05, abs(sighting.agreement)) ** 2
         self._sum *= FADES_BY
         self._weight *= FADES_BY
         self._sum += even * weight
         self._weight += weight
         self.frames += 1
+        return True
 
     def picture(self) -> Float:
         """The fused flat picture, as grey levels 0 to 255; places that were never seen are grey."""
         return np.asarray((self._sum + 0.01) / (self._weight + 0.02) * 200 + 20, np.float32)
 
-    def likeness(self, sighting: Sighting) -> float:
-        """How alike *sighting* and what was seen so far are, -1 to 1; about 0 for another symbol."""
-        even, weight = _even(sighting.flat, self._side)
-        if sighting.agreement < 0:
-            even = 1 - even
+    def _likeness(self, even: Float, weight: Float) -> float:
         both = weight * np.minimum(self._weight, 1)
         total = float(both.sum())
         if total < 1:

@@ -1,8 +1,8 @@
 """From the corners of a symbol that was found but not read to how sure each of its modules is.
 
-The symbol is laid flat at SAMPLES pixels a module, shifted onto its own known patterns, sharpened for the blur it
-seems to have, and judged module by module against the light and dark round it. What is blown out or covered shows no
-contrast and becomes "unknown" instead of a wrong guess.
+The symbol is laid flat at SAMPLES pixels a module, shifted onto its own known patterns, and judged module by module
+against the light and dark round it. What is blown out or covered shows no contrast and becomes "unknown" instead of a
+wrong guess.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def _to_flat(corners: Points, side: int) -> NDArray[np.float64]:
     return np.asarray(cv2.getPerspectiveTransform(corners.astype(np.float32) - 0.5, target), np.float64)
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=40)
 def _patterns(version: int) -> list[tuple[float, float, Float]]:
     """Middles (x, y in pixels of the flat picture) and pictures of the patterns that every symbol has."""
     plan = layout(version)
@@ -124,48 +124,6 @@ def _peak(score: NDArray[np.float32], row: int, column: int) -> tuple[float, flo
         a, b, c = (float(score[row + i, column]) for i in (-1, 0, 1))
         dy = 0.5 * (a - c) / (a - 2 * b + c) if a - 2 * b + c < -1e-6 else 0.0
     return dx, dy
-
-
-def sharpen(flat: Float, sigma_modules: float, *, floor: float = 0.02) -> Float:
-    """Undo a gaussian blur of *sigma_modules* by Wiener's filter; *floor* is the noise's share of power."""
-    return _wiener(flat, _gaussian_transfer(flat.shape[0], sigma_modules * SAMPLES), floor)
-
-
-def unsmear(flat: Float, dx_modules: float, dy_modules: float, *, floor: float = 0.02) -> Float:
-    """Undo a straight streak of (dx, dy) modules by Wiener's filter."""
-    n = flat.shape[0]
-    fy = np.fft.fftfreq(_padded(n))[:, None]
-    fx = np.fft.rfftfreq(_padded(n))[None, :]
-    transfer = np.sinc((fx * dx_modules + fy * dy_modules) * SAMPLES) * _pixel_blur(_padded(n))
-    return _wiener(flat, transfer.astype(np.float32), floor)
-
-
-def _padded(n: int) -> int:
-    return int(cv2.getOptimalDFTSize(n + 6 * SAMPLES))
-
-
-@lru_cache(maxsize=8)
-def _pixel_blur(size: int) -> Float:
-    f2 = np.fft.fftfreq(size)[:, None] ** 2 + np.fft.rfftfreq(size)[None, :] ** 2
-    return np.asarray(np.exp(-2 * np.pi**2 * (0.25 * SAMPLES) ** 2 * f2), np.float32)
-
-
-@lru_cache(maxsize=32)
-def _gaussian_transfer(n: int, sigma_pixels: float) -> Float:
-    size = _padded(n)
-    f2 = np.fft.fftfreq(size)[:, None] ** 2 + np.fft.rfftfreq(size)[None, :] ** 2
-    return np.asarray(np.exp(-2 * np.pi**2 * sigma_pixels**2 * f2), np.float32)
-
-
-def _wiener(flat: Float, transfer: Float, floor: float) -> Float:
-    size = transfer.shape[0]
-    n = flat.shape[0]
-    before = (size - n) // 2
-    padded = cv2.copyMakeBorder(flat, before, size - n - before, before, size - n - before, cv2.BORDER_REFLECT)
-    spectrum = np.fft.rfft2(padded)
-    spectrum *= transfer / (transfer * transfer + floor)
-    back = np.fft.irfft2(spectrum, s=(size, size))
-    return np.asarray(back[before : before + n, before : before + n], np.float32)
 
 
 def judge(flat: Float, side: int, *, raw: Float | None = None) -> Soft:

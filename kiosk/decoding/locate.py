@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kiosk.decoding import blur, grid
+from kiosk.decoding.budget import Budget
 from kiosk.decoding.grid import MARGIN, SAMPLES, Points
 from kiosk.decoding.symbol import layout
 
@@ -29,6 +30,7 @@ CELL = 32  # pixels of the frame
 LEAST_TEXTURE = 11.0  # grey levels: blurred or dim codes have 14 and more (bench/frames.py), most lobbies less
 WEAKEST = 0.5  # correlation of a finder
 MOST_PEAKS = 9
+TRIPLES_KEPT = 2
 TEMPLATE = 13  # pixels: the frame is shrunk until a finder has this size, so that one small picture serves all sizes
 MODULES = tuple(2.4 * 1.15**i for i in range(12))  # pixels a module that are looked for, 2.4 to 11
 FINE = (0.87, 0.91, 0.95, 1.0, 1.05, 1.1, 1.15)
@@ -92,22 +94,6 @@ def _finder() -> Image:
     pattern[3:6, 3:6] = -1
     big = cv2.GaussianBlur(pattern.repeat(fine, 0).repeat(fine, 1), (0, 0), 0.55 * fine)
     return np.asarray(128 + 100 * cv2.resize(big, (TEMPLATE, TEMPLATE), interpolation=cv2.INTER_AREA), np.uint8)
-
-
-def locate(grey: Image, box: Box) -> Iterator[Place]:
-    """The symbols that seem to be in *box* of *grey*, the best first; each is worked out when it is asked for."""
-    left, top, right, bottom = box
-    part = grey[top:bottom, left:right]
-    peaks: list[tuple[float, float, float, float]] = []  # strength with sign, x, y, module (pixels of the frame)
-    for module in MODULES:
-        shrink = module * 9 / TEMPLATE
-        small = _shrunk(part, shrink)
-        if min(small.shape) >= TEMPLATE + 4:
-            peaks += _peaks(_match(small), shrink, module)
-    peaks = _strongest(peaks)
-    for triple in _triples(peaks)[:2]:
-        for place in _versions(part, triple):
-            yield Place(place.corners + np.array([left, top], np.float32), place.version, place.score)
 
 
 def _shrunk(grey: Image, times: float) -> Image:
@@ -185,6 +171,55 @@ def _triples(peaks: list[tuple[float, float, float, float]]) -> list[_Triple]:
         score = strength - cosine - 0.5 * float(long / short - 1)
         found.append(_Triple(score, corner, a, b, module))
     return sorted(found, key=lambda t: -t.score)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What looks like finder patterns in one box of a frame, and how three of them can belong together."""
+
+    box: Box
+    triples: tuple[_Triple, ...]  # the best first; at most TRIPLES_KEPT
+
+    @property
+    def score(self) -> float:
+        """How strongly the best three agree with finder patterns: 3.0 is perfect, 0.0 is nothing found."""
+        return self.triples[0].score if self.triples else 0.0
+
+    def corners(self) -> Points:
+        """About where the best three's symbol is in the frame; there must be a triple."""
+        best = self.triples[0]
+        across = float(np.linalg.norm(best.right - best.corner) + np.linalg.norm(best.down - best.corner)) / 2
+        return _corners(best, round(across / best.module) + 7) + np.array(self.box[:2], np.float32)
+
+
+def finders(grey: Image, box: Box, budget: Budget) -> Found:
+    """Look for finder patterns in *box* of *grey* at all sizes, as far as *budget* goes: large, cheap ones first."""
+    left, top, right, bottom = box
+    part = grey[top:bottom, left:right]
+    peaks: list[tuple[float, float, float, float]] = []  # strength with sign, x, y, module (pixels of the frame)
+    for module in reversed(MODULES):
+        shrink = module * 9 / TEMPLATE
+        units = part.size / (shrink * shrink) / 1e6
+        if min(part.shape) < (TEMPLATE + 4) * shrink or not budget.fits("match", units):
+            continue
+        began = budget.start()
+        peaks += _peaks(_match(_shrunk(part, shrink)), shrink, module)
+        budget.done("match", units, began)
+    return Found(box, tuple(_triples(_strongest(peaks))[:TRIPLES_KEPT]))
+
+
+def locate(grey: Image, found: Found, budget: Budget) -> Iterator[Place]:
+    """The symbols that what was *found* may belong to, the best first; each is worked out when it is asked for."""
+    left, top, right, bottom = found.box
+    part = grey[top:bottom, left:right]
+    for triple in found.triples:
+        if not budget.fits("versions"):
+            return
+        began = budget.start()
+        places = _versions(part, triple)
+        budget.done("versions", 1.0, began)
+        for place in places:
+            yield Place(place.corners + np.array([left, top], np.float32), place.version, place.score)
 
 
 def _versions(part: Image, triple: _Triple) -> list[Place]:

@@ -20,6 +20,7 @@ from qrcode.util import BCH_type_info, BCH_type_number, pattern_position
 from kiosk.decoding.galois import mend_from, syndromes
 
 GUARD_BITS = 32.0
+NEARLY = 0.7  # two format sequences differ in 7 of 15 bits, so a clear one agrees far better than the next
 FEWEST_GUARD_BITS_A_BLOCK = 7.0
 
 Soft = NDArray[np.float32]
@@ -84,19 +85,14 @@ def layout(version: int) -> Layout:
             value = 1.0 if bits >> i & 1 else -1.0
             known[i // 3, i % 3 + side - 11] = known[i % 3 + side - 11, i // 3] = value
         taken[:6, side - 11 : side - 8] = taken[side - 11 : side - 8, :6] = True
-    rows, columns = [], []
-    upwards = True
-    for right in range(side - 1, 0, -2):
-        if right <= 6:
-            right -= 1  # the vertical timing pattern is not counted
-        for step in range(side):
-            row = side - 1 - step if upwards else step
-            for column in (right, right - 1):
-                if not taken[row, column]:
-                    rows.append(row)
-                    columns.append(column)
-        upwards = not upwards
-    return Layout(version, side, known, np.array(rows), np.array(columns), tuple(middles))
+    # pairs of columns from the right, read upwards and downwards in turn (ISO/IEC 18004 7.7.3)
+    rights = [right if right > 6 else right - 1 for right in range(side - 1, 0, -2)]  # the timing column is left out
+    up = np.arange(side - 1, -1, -1)
+    rows = np.concatenate([np.repeat(up if i % 2 == 0 else up[::-1], 2) for i in range(len(rights))])
+    columns = np.concatenate([np.tile([right, right - 1], side) for right in rights])
+    free_places = ~taken[rows, columns]
+    rows, columns = rows[free_places], columns[free_places]
+    return Layout(version, side, known, rows, columns, tuple(middles))
 
 
 def format_places(side: int) -> list[tuple[int, int]]:
@@ -140,13 +136,17 @@ def _blocks(version: int, level: int) -> tuple[tuple[int, int], ...]:
 
 
 def likely_formats(soft: Soft, most: int = 2) -> list[tuple[int, int]]:
-    """The (level bits, mask) that agree best with both copies of the format information, best first."""
+    """The (level bits, mask) that agree best with both copies of the format information, best first.
+
+    A second one only where it agrees nearly as well.
+    """
     places = format_places(soft.shape[0])
     values = np.array([soft[place] for place in places], np.float32)
     values = np.clip(values, -1, 1)
     sequences, meanings = _formats()
     scores = sequences @ (values[:15] + values[15:])
-    return [meanings[i] for i in np.argsort(-scores)[:most]]
+    best = float(scores.max())
+    return [meanings[i] for i in np.argsort(-scores)[:most] if scores[i] >= NEARLY * best]
 
 
 def read_symbol(soft: Soft, *, still_time: Callable[[], bool] = lambda: True) -> str | None:

@@ -15,6 +15,7 @@ from kiosk import decoder as decoder_module
 from kiosk.decoder import Decoder
 from kiosk.decoding import engines, locate
 from kiosk.decoding.blur import blur_kernel, undo
+from kiosk.decoding.budget import GUESSES, Budget, Costs
 from kiosk.decoding.fusion import Fusion
 from kiosk.decoding.grid import flatten, judge
 from kiosk.decoding.reader import read_flat, settle
@@ -37,18 +38,17 @@ def test_each_kind_of_easy_frame_is_read_without_the_clocks_help(family: str) ->
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("family", ["motion", "defocus", "glare", "occlusion", "mixed"])
-def test_more_hard_frames_are_read_than_by_the_best_engine(family: str) -> None:
+def test_more_hard_frames_are_read_than_by_the_best_engine() -> None:
     ours = engine = 0
-    for level in (3, 4):
-        for length in (40, 120, 350):
+    for family in ("motion", "defocus", "glare", "occlusion", "mixed"):
+        for level, length in ((3, 120), (4, 40), (4, 350)):
             sample = frames.single(32, family, level, length)
             read = texts(patient().read_still(sample.image))
             assert read in ([], [sample.text])
             ours += bool(read)
             grey = np.asarray(cv2.cvtColor(sample.image, cv2.COLOR_BGR2GRAY), np.uint8)
             engine += sample.text in texts(engines.read_zxing(grey, "zxing")[0])
-    assert ours > engine
+    assert ours >= engine + 3
 
 
 def test_corners_are_where_the_code_is() -> None:
@@ -84,13 +84,13 @@ def test_halves_of_a_code_seen_in_two_frames_make_one_text() -> None:
     left, right = whole.copy(), whole.copy()
     left[60:-60, 20 + int(5 * side * 0.52) : -22] = 255
     right[60:-60, 22 : 20 + int(5 * side * 0.42)] = 255
-    fusion = Fusion(version)
+    fusion, unlimited = Fusion(version), Budget(lambda: 0.0, None, Costs())
     for picture in (left, right):
         sighting = settle(picture, corners, version)
         assert sighting is not None
-        assert read_flat(sighting.flat, version, lambda: True) is None
+        assert read_flat(sighting.flat, version, unlimited) is None
         fusion.add(sighting)
-    assert read_flat(fusion.picture(), version, lambda: True) == text
+    assert read_flat(fusion.picture(), version, unlimited) == text
 
 
 def test_two_peoples_codes_are_never_mixed() -> None:
@@ -232,6 +232,24 @@ def test_pictures_made_to_confuse_give_nothing(name: str) -> None:
         assert decoder.read(picture) == []
 
 
+def test_hundreds_of_false_symbols_cost_no_more_than_a_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """zxing-cpp reports each triple of finder patterns: settling them all once held the lane for a second and more."""
+    random = np.random.default_rng(2)
+    tile = ((random.random((30, 30)) > 0.5) * 255).astype(np.uint8)
+    tile[10:19, 10:19] = 255 * FINDER
+    packed = np.tile(tile.repeat(3, 0).repeat(3, 1), (8, 14))
+    assert len(engines.read_zxing(packed, "zxing")[1]) > 20
+    settled = []
+    real = decoder_module.settle
+    monkeypatch.setattr(decoder_module, "settle", lambda *args: settled.append(1) or real(*args))
+    decoder = patient()
+    for _ in range(4):
+        settled.clear()
+        assert decoder.read(packed) == []
+        assert len(settled) <= 6 * decoder_module.MOST_UNREAD
+    assert settled
+
+
 @pytest.mark.parametrize("shape", [(0, 0), (1, 1), (1, 4000), (7, 9), (8, 8), (9, 3000), (0, 10, 3), (12, 12, 3)])
 def test_odd_shapes_give_nothing(shape: tuple[int, ...]) -> None:
     picture = np.zeros(shape, np.uint8)
@@ -274,4 +292,4 @@ def test_memory_of_the_decoder_is_bounded() -> None:
         decoder.read(frames.single(36 + i, "glare", 5, 120 if i % 2 else 350).image)
     kept = decoder._follow
     assert kept is None or kept.fusion._sum.nbytes < 4e6
-    assert len(decoder._costs) <= 6
+    assert len(decoder._costs._mean) <= len(GUESSES)
