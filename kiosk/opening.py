@@ -96,7 +96,7 @@ class OpeningTest:
 
 def disk_word(folder: Path) -> str:
     """Write, put on disk, forget the cache, read back: "ok", "full", "read_only", "wrong" or "failed"."""
-    path = folder / f".opening-{secrets.token_hex(4)}"
+    path = folder / f".write-test-{secrets.token_hex(4)}"
     data = secrets.token_bytes(PROBE_BYTES)
     try:
         try:

@@ -383,6 +383,7 @@ PART_NAMES: Final[dict[str, Text]] = {
 TEST_PARTS: Final[dict[str, Text]] = PART_NAMES | {
     "queue": Text("待上传记录", "Unsent records"),
     "decoder": Text("识码引擎", "Code reader"),
+    "scan_head": Text("扫码枪", "Scanner"),
     "voice": Text("语音", "Voice"),
     "enrolment": Text("登记", "Enrolment"),
     "journal": Text("记录链", "Journal"),
