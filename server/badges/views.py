@@ -34,7 +34,7 @@ GIVES = Right(Permission.USERS, (Act.OWN,))
 def index(venue_id: bytes) -> ResponseReturnValue:
     """The staff of a venue's kiosks and their badges, newest first."""
     venue = find_venue(session(), venue_id, GIVES)
-    return render_template("badges/index.html", **_shown(venue, EndForm(formdata=None)))
+    return render_template("badges/index.html", **_shown(venue))
 
 
 @blueprint.post("/venues/<venue_id:venue_id>/staff/<staff_id>/badges")
@@ -81,7 +81,8 @@ def revoke_badge(short_id: str) -> ResponseReturnValue:
     badge = _find(session(), short_id)
     form = EndForm()
     if not form.validate_on_submit():
-        return render_template("badges/index.html", **_shown(badge.venue, form)), 422
+        tell(str(form.reason.errors[0]), "error")
+        return render_template("badges/index.html", **_shown(badge.venue)), 422
     try:
         revoke(session(), badge, form.reason.data.strip(), badge.venue.area.path)
     except PaperError as error:
@@ -104,7 +105,7 @@ def _find(reading: Session, short_id: str) -> StaffBadge:
     return badge
 
 
-def _shown(venue: Venue, form: EndForm) -> dict[str, object]:
+def _shown(venue: Venue) -> dict[str, object]:
     members = session().scalars(select(KioskStaff).where(KioskStaff.venue_id == venue.id).order_by(KioskStaff.staff_id))
     rows = session().scalars(
         select(StaffBadge)
@@ -112,4 +113,4 @@ def _shown(venue: Venue, form: EndForm) -> dict[str, object]:
         .order_by(StaffBadge.list_number.desc(), StaffBadge.position.desc())
         .limit(200)
     )
-    return {"venue": venue, "members": list(members), "badges": list(rows), "now": house().now(), "form": form}
+    return {"venue": venue, "members": list(members), "badges": list(rows), "now": house().now()}

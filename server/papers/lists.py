@@ -28,10 +28,10 @@ def paper_lists(reading: Session, *, at: datetime, valid_for: timedelta) -> Iter
         select(
             PaperCode.list_number,
             PaperCode.position,
-            PaperCode.revoked_at,
-            PaperCode.expires_at,
+            PaperCode.revoked_at.is_not(None),
+            PaperCode.expires_at > at,
             HealthStatus.colour,
-            HealthStatus.expires_at,
+            HealthStatus.expires_at > at,
         )
         .join(newest, newest.c.resident_id == PaperCode.resident_id, isouter=True)
         .join(
@@ -43,11 +43,10 @@ def paper_lists(reading: Session, *, at: datetime, valid_for: timedelta) -> Iter
     )
     colours: dict[int, dict[int, int]] = {}
     withdrawn: dict[int, dict[int, int]] = {}
-    for number, position, revoked_at, expires_at, colour, ends_at in reading.execute(rows):
-        is_out = revoked_at is None and at < expires_at
-        is_known = is_out and colour is not None and at < ends_at
+    for number, position, is_revoked, is_alive, colour, is_in_force in reading.execute(rows):
+        is_known = is_alive and not is_revoked and is_in_force
         colours.setdefault(number, {})[position] = colour_status(Colour(colour) if is_known else Colour.GREY)
-        withdrawn.setdefault(number, {})[position] = BadgeStatus.VALID if revoked_at is None else BadgeStatus.REVOKED
+        withdrawn.setdefault(number, {})[position] = BadgeStatus.REVOKED if is_revoked else BadgeStatus.VALID
     for number in sorted(colours):
         yield status_list("paper", number, _dense(colours[number]), issued_at=at, expires_at=at + valid_for)
         yield status_list("paper_revoked", number, _dense(withdrawn[number]), issued_at=at, expires_at=at + valid_for)

@@ -241,6 +241,43 @@ def test_residents_and_visitors_use_a_phone(live: tuple[Flask, str], console: Co
     console.picture("scanned", tmp_path)
 
 
+def test_a_paper_code_from_search_to_revocation(console: Console, tmp_path: Path) -> None:
+    console.signs_in("community")
+    console.presses("纸质码")
+    console.presses("签发纸质码")
+    console.driver.find_element(By.ID, "words").send_keys("欧阳娜娜")
+    console.presses("查找居民")
+    console.picture("paper-find", tmp_path)
+    _is_fit_for_everybody(console)
+    console.presses("为此人签发")
+    console.picture("paper-code", tmp_path)
+    _is_fit_for_everybody(console)
+    assert "欧*娜" in console.sees() and "绿码" in console.sees()
+    console.presses("作废此纸质码")
+    console.driver.find_element(By.ID, "reason").send_keys("遗失" + Keys.ENTER)
+    WebDriverWait(console.driver, 20).until(lambda d: "已作废" in console.sees())
+    console.presses("纸质码")
+    console.picture("paper-codes", tmp_path)
+    _is_fit_for_everybody(console)
+
+
+def test_a_badge_is_given_out(console: Console, tmp_path: Path) -> None:
+    console.signs_in("operator")
+    console.open(f"/venues/{V}")
+    console.presses("工作证")
+    console.presses("签发工作证")
+    assert "使用中" in console.sees()
+    console.picture("badges", tmp_path)
+    _is_fit_for_everybody(console)
+
+
+def _is_fit_for_everybody(console: Console) -> None:
+    for width in (console.is_phone, console.is_desk):
+        width()
+        assert console.driver.execute_script(_CHECKS) == []
+        _fits_the_width(console)
+
+
 PAGES = (
     "/",
     "/venues",
