@@ -29,7 +29,6 @@ from kiosk.store import JournalError, verify_journal
 LEAST_FREE_MB = 200  # a month of passages without network and the system's own logs
 CAMERA_WAIT_S = 8.0
 DEVICE_WAIT_S = 5.0
-FRAME_PAUSE_S = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,9 +250,6 @@ def _thermometer(settings: KioskSettings) -> Finding:
     with device:
         if not device.wait_for(_has_answered, DEVICE_WAIT_S):
             return _serial_finding("thermometer", device, why)
-        deadline = time.monotonic() + DEVICE_WAIT_S
-        while device.latest() is None and device.trouble() is None and time.monotonic() < deadline:
-            time.sleep(FRAME_PAUSE_S)
         word = thermometer_word(device)
         if word in ("ambient_implausible", "implausible", "silent"):
             return Finding(
@@ -261,9 +257,7 @@ def _thermometer(settings: KioskSettings) -> Finding:
                 False,
                 Text(f"测温仪读数不合理（{word}）", f"the thermometer's values cannot be ({word})"),
                 why,
-                Text(
-                    "擦镜头，远离暖风和阳光；仍不行就更换", "wipe the lens, keep it from heat and sun, or replace it"
-                ),
+                Text("擦镜头，远离暖风和阳光；仍不行就更换", "wipe the lens, keep it from heat and sun, or replace it"),
             )
         return _serial_finding("thermometer", device, why)
 

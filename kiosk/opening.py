@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import queue
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from firmware_bridge.device import DeviceState, SerialDevice
+from firmware_bridge.reading import Frame
 from firmware_bridge.thermometer import Thermometer
 from kiosk import texts
 from kiosk.camera import Camera, CameraState
@@ -28,7 +30,6 @@ PROBE_BYTES = 256 * 1024  # written and read back; more than the cache of a chea
 AMBIENT_CELSIUS = (0.0, 50.0)  # hardware.md 3.1: outside this no reading is taken for a person's
 EMPTY_CELSIUS = (-20.0, 60.0)  # what an infrared sensor may see when nobody stands there
 FRAME_WAIT_S = 2.0
-FRESH_FRAME_S = 5.0
 OLD_UNSENT_MS = 7 * 86_400_000
 
 FINE = frozenset({"ok", "none"})  # "none": not set up at this entrance, which is no fault
@@ -133,15 +134,27 @@ def thermometer_word(device: Thermometer | None) -> str:
     word = device_word(device)
     if device is None or word != "ok":
         return word
-    trouble, frame = device.trouble(), device.latest()
-    if trouble is not None:
+    frame = _next_frame(device)
+    if (trouble := device.trouble()) is not None:
         return trouble.detail
-    if frame is None or device.clock.mono_s() - frame.received_mono_s > FRESH_FRAME_S:
+    if frame is None:
         return "silent"
     ambient, seen = frame.ambient_celsius, frame.object_celsius
     if ambient is not None and not AMBIENT_CELSIUS[0] <= ambient <= AMBIENT_CELSIUS[1]:
         return "ambient_implausible"
     return "ok" if EMPTY_CELSIUS[0] <= seen <= EMPTY_CELSIUS[1] else "implausible"
+
+
+def _next_frame(device: Thermometer) -> Frame | None:
+    """The next frame that the device sends; None when it sends none in time."""
+    came: queue.SimpleQueue[Frame] = queue.SimpleQueue()
+    unsubscribe = device.subscribe(came.put)
+    try:
+        return came.get(timeout=FRAME_WAIT_S)
+    except queue.Empty:
+        return None
+    finally:
+        unsubscribe()
 
 
 def rules_word(rules: RulesInForce) -> str:

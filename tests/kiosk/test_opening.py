@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from firmware_bridge.device import DeviceState
 from firmware_bridge.reading import Frame
 from kiosk.actions import SelfTest
 from kiosk.desk import Desk
@@ -96,8 +97,6 @@ def test_each_fault_is_noticed_by_itself(rig: Rig, part: str, word: str) -> None
     elif word == "none":
         lane.thermometer = None
     elif word == "lost":
-        from firmware_bridge.device import DeviceState
-
         rig.air._tell(DeviceState.LOST, "unplugged", "断开", "lost")
     test = OpeningTests(lane, sound_finding=lambda: silent if part == "sound" else None).run("li.na")
     assert words(test)[part] == word
@@ -105,6 +104,21 @@ def test_each_fault_is_noticed_by_itself(rig: Rig, part: str, word: str) -> None
     assert test.passed is (word == "none")
     if word != "none":
         assert "未通过" in test.text().zh and not board_part(test).good
+
+
+class Says(Air):
+    """A thermometer in order that answers each question after the next frame with the same one."""
+
+    def __init__(self, seen: float, ambient: float | None) -> None:
+        super().__init__()
+        self._tell(DeviceState.READY, "ready", "正常", "ready")
+        now = self.clock.mono_s()
+        self.frame, self.answers = Frame(seen, ambient, now, now, (1, 2)), True
+
+    def subscribe(self, listener: Callable[[Frame], None]) -> Callable[[], None]:
+        if self.answers:
+            listener(self.frame)
+        return super().subscribe(listener)
 
 
 @pytest.mark.parametrize(
@@ -119,16 +133,13 @@ def test_each_fault_is_noticed_by_itself(rig: Rig, part: str, word: str) -> None
     ],
 )
 def test_a_thermometer_that_says_what_cannot_be_fails(seen: float, ambient: float | None, word: str) -> None:
-    air = Air()
-    air.start()
-    air.stop()  # no further frames than the one that follows
-    from firmware_bridge.device import DeviceState
+    assert thermometer_word(Says(seen, ambient)) == word
 
-    air._tell(DeviceState.READY, "ready", "正常", "ready")
-    now = air.clock.mono_s()
-    air._latest = Frame(seen, ambient, now, now, (1, 2))
-    assert thermometer_word(air) == word
-    air._latest = Frame(seen, ambient, now - 60, now - 60, (1, 2))
+
+def test_a_thermometer_that_says_nothing_more_is_silent() -> None:
+    air = Says(22.0, 21.0)
+    air.publish(air.frame)  # one frame before the test is none during the test
+    air.answers = False
     assert thermometer_word(air) == "silent"
 
 
