@@ -77,16 +77,35 @@ class TrustSettings:
 ADMITTING = ("health_code", "paper_code", "eu_dcc", "smart_health_card", "nz_covid_pass", "provincial_code")
 
 
+# Sorts of venues (server/venues/models.py, Category).
+CATEGORIES = (
+    "enterprise",
+    "institution",
+    "shop",
+    "market",
+    "restaurant",
+    "transport",
+    "culture",
+    "residential",
+    "other",
+)
+
+
 @dataclass(frozen=True, slots=True)
 class EntrySettings:
     """What entrances ask of people, as far as it is a choice; it travels to the kiosks in the signed bundle."""
 
     accepts: tuple[str, ...] = ("health_code", "paper_code")
     stale_rules_hold: bool = False  # old rules and lists: True checks by hand, False marks the record (E-25)
+    stale_holds_at: tuple[str, ...] = ()  # sorts of venues that check by hand then, whatever stale_rules_hold says
 
     def __post_init__(self) -> None:
         if unknown := sorted(set(self.accepts) - set(ADMITTING)):
             raise ValueError(f"entry.accepts names {', '.join(unknown)}; expected some of {', '.join(ADMITTING)}.")
+        if unknown := sorted(set(self.stale_holds_at) - set(CATEGORIES)):
+            raise ValueError(
+                f"entry.stale_holds_at names {', '.join(unknown)}; expected some of {', '.join(CATEGORIES)}."
+            )
 
 
 @dataclass(frozen=True, slots=True)

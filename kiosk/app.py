@@ -264,7 +264,7 @@ class BundleRules:
         if held is None:
             return RulesInForce(EntryPolicy(), _NO_TRUST, None, version=0, age_s=0)
         return RulesInForce(
-            held.policy,
+            held.policy.at_venue(held.place.category),
             held.trust,
             held.status,
             held.version,

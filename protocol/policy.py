@@ -30,9 +30,10 @@ class EntryPolicy:
         "health_code",
         "paper_code",
     )
+    stale_holds_at: tuple[str, ...] = ()  # venue categories that check by hand whatever stale_rules_hold says
 
     def to_bytes(self) -> bytes:
-        """Encode deterministically."""
+        """Encode deterministically. The last field is left out while it is empty, so that older kiosks read it."""
         return cbor.encode(
             {
                 1: self.version,
@@ -48,6 +49,7 @@ class EntryPolicy:
                 11: self.stale_rules_hold,
                 12: list(self.accepts),
                 13: self.typed_entries_admit,
+                **({14: list(self.stale_holds_at)} if self.stale_holds_at else {}),
             }
         )
 
@@ -69,9 +71,14 @@ class EntryPolicy:
             stale_rules_hold=f.take(11, bool),
             accepts=f.texts(12),
             typed_entries_admit=f.take(13, bool),
+            stale_holds_at=f.texts(14),
         )
         f.done()
         return policy
+
+    def at_venue(self, category: str) -> EntryPolicy:
+        """The policy as it holds at a venue of *category*; "" is of none."""
+        return self.replace(stale_rules_hold=True) if category in self.stale_holds_at else self
 
     def replace(self, **changes: object) -> EntryPolicy:
         """A copy with some values changed."""

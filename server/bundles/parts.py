@@ -66,7 +66,9 @@ def global_parts(house: House, reading: Session, now: datetime) -> Iterator[Made
 def entry_policy(house: House) -> EntryPolicy:
     """The entry policy of these settings."""
     entry = house.settings.entry
-    return EntryPolicy(accepts=entry.accepts, stale_rules_hold=entry.stale_rules_hold)
+    return EntryPolicy(
+        accepts=entry.accepts, stale_rules_hold=entry.stale_rules_hold, stale_holds_at=entry.stale_holds_at
+    )
 
 
 def vault_keys(house: House) -> bytes:

@@ -1,4 +1,4 @@
-"""gatehouse admin rules, and what an upgrade makes: a set that cannot be read never gets to the kiosks."""
+"""What entrances accept: rules put in force, settings that cannot be meant, and keys that an upgrade makes."""
 
 from __future__ import annotations
 
@@ -7,9 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from config.server import load_server_settings
+from config.server import ADMITTING, CATEGORIES, EntrySettings, TrustSettings, load_server_settings
 from gatehouse.cli import main
+from protocol.policy import EntryPolicy
+from protocol.words import CredentialKind
 from server.keystore import KeyStore, read_passphrase
+from server.venues.models import Category
 
 RULE = {
     "Identifier": "VR-XX-0001",
@@ -82,3 +85,31 @@ def test_the_example_of_the_documentation_can_be_put_in_force(config: Path) -> N
     page = (Path(__file__).resolve().parents[2] / "docs" / "credentials.md").read_text(encoding="utf-8")
     example = page.split("```json\n")[1].split("```")[0]
     assert put(config, example) == 0
+
+
+def test_the_settings_name_what_the_product_knows() -> None:
+    assert {category.value for category in Category} == set(CATEGORIES)
+    assert set(ADMITTING) <= {kind.value for kind in CredentialKind}
+    assert EntrySettings().accepts == EntryPolicy().accepts
+
+
+@pytest.mark.parametrize(
+    ("section", "values", "said"),
+    [
+        (EntrySettings, {"accepts": ("staff_badge",)}, "entry.accepts names staff_badge"),
+        (EntrySettings, {"stale_holds_at": ("hospital",)}, "entry.stale_holds_at names hospital"),
+        (TrustSettings, {"signer": "00"}, "trust.signer"),
+        (TrustSettings, {"signer": "G" * 64}, "trust.signer"),
+    ],
+)
+def test_settings_that_cannot_be_meant_are_refused(section: type, values: dict[str, object], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        section(**values)
+
+
+def test_a_policy_that_names_no_sort_of_venue_is_what_older_kiosks_read() -> None:
+    plain = EntryPolicy()
+    assert b"\x0e\x81" not in plain.to_bytes() and EntryPolicy.from_bytes(plain.to_bytes()) == plain
+    some = EntryPolicy(stale_holds_at=("culture",))
+    assert EntryPolicy.from_bytes(some.to_bytes()) == some
+    assert some.at_venue("culture").stale_rules_hold and not some.at_venue("market").stale_rules_hold

@@ -115,11 +115,19 @@ def test_a_revoked_paper_code_stops(server: LiveServer, door: Door, paper: str) 
     assert Entrance(door, server.house).verdict(paper) == (Outcome.DENY, "revoked")
 
 
-@pytest.mark.parametrize(("hold", "expected"), [(False, Reason.STATUS_OLD), (True, Reason.STATUS_TOO_OLD)])
+@pytest.mark.parametrize(
+    ("entry", "hold"),
+    [
+        (EntrySettings(), False),
+        (EntrySettings(stale_rules_hold=True), True),
+        (EntrySettings(stale_holds_at=("culture", "institution")), True),  # the library
+        (EntrySettings(stale_holds_at=("market",)), False),
+    ],
+)
 def test_weeks_offline_mark_or_hold_as_the_settings_say(
-    server: LiveServer, door: Door, paper: str, hold: bool, expected: Reason
+    server: LiveServer, door: Door, paper: str, entry: EntrySettings, hold: bool
 ) -> None:
-    entry = EntrySettings(stale_rules_hold=hold)
+    expected = Reason.STATUS_TOO_OLD if hold else Reason.STATUS_OLD
     house = dataclasses.replace(server.house, settings=dataclasses.replace(server.house.settings, entry=entry))
     found = Entrance(door, house).sees(paper, now() + timedelta(days=10))
     assert found.reasons == (expected,) and found.valid is not hold
