@@ -10,6 +10,7 @@ from firmware_bridge.reading import Reading
 from kiosk import texts
 from kiosk.camera import CameraState, CameraStatus
 from kiosk.day_word import day_word
+from kiosk.ladder import Rung, rung_of
 from kiosk.lane import Lane
 from kiosk.screen_state import Banner, Face, PartStatus, ScreenState, Text, VerdictView, View
 from kiosk.station import Idle, Measuring, Noting, Recording, Showing
@@ -17,6 +18,7 @@ from protocol.bundle import PlaceNames
 from protocol.words import Outcome
 
 LEVELS = ("ok", "warn", "bad")
+BY_HAND = {Rung.TYPED: "typed", Rung.MANUAL: "manual"}  # rungs that stand in the banner beside on line or off line
 NOTHING = Text("", "")
 WORKING = Text("正常", "working")
 
@@ -163,14 +165,17 @@ def _banner(lane: Lane, link: Link) -> Banner:
     if oldest_ms is not None:
         at = datetime.fromtimestamp(oldest_ms / 1000, UTC).astimezone().strftime("%H:%M")
         oldest = Text(f"最早 {at}", f"oldest {at}")
-    mode = "offline" if link.state == "offline" else "online"
-    level = 0 if link.state == "online" else 1
-    degraded = lane.degraded()
-    if "journal_unavailable" in degraded or "no_rules" in degraded:
-        mode, level = "closed", 2
-    elif set(degraded) - {"no_network"}:
-        level = max(level, 1)
-    return Banner(LEVELS[level], texts.MODES[mode], rules_text, lane.journal.unsent_count(), oldest)
+    told = lane.ladder.standing
+    rung = rung_of(told, has_scanner="scanner" in lane.readers)
+    if rung is Rung.CLOSED:
+        mode, level = texts.MODES["closed"], 2
+    else:
+        mode = texts.MODES["offline" if link.state == "offline" else "online"]
+        level = 0 if link.state == "online" and not set(told) - {"no_network"} else 1
+        if rung in BY_HAND:
+            by_hand = texts.MODES[BY_HAND[rung]]
+            mode = Text(f"{mode.zh}，{by_hand.zh}", f"{mode.en}, {by_hand.en}")
+    return Banner(LEVELS[level], mode, rules_text, lane.journal.unsent_count(), oldest)
 
 
 def _camera_part(camera: CameraStatus) -> PartStatus:

@@ -28,6 +28,7 @@ from kiosk.camera import Camera, CameraState
 from kiosk.clock import KioskClock
 from kiosk.decoder import Code, Decoder
 from kiosk.id_card import personal_of
+from kiosk.ladder import Ladder, rung_of
 from kiosk.presence import Presence, Presented, Showing
 from kiosk.provider import Enquiries, Enquiry
 from kiosk.station import (
@@ -174,7 +175,7 @@ class Lane:
         self._current = b""  # digest of the code of the person being served
         self._around: Surroundings | None = None
         self._cost = dict.fromkeys(("decode", "verify", "decide", "seal", "commit", "publish"), 0.0)
-        self._degraded: tuple[str, ...] = ()
+        self.ladder = Ladder()  # what people are told to be out of order
         self._proxy: _Proxy | None = None
         self._frame_number, self._refreshed_s = 0, 0.0
         self.defects = 0  # turns that ended in a defect of ours; shown on the health page, should stay 0
@@ -500,10 +501,10 @@ class Lane:
         jumped_ms = self.clock.take_jump_ms()
         if jumped_ms is not None:
             self.note_event("clock_moved", (("by_ms", jumped_ms),))
-        degraded = self.degraded()
-        if degraded != self._degraded:
-            self._degraded = degraded
-            self.note_event("mode", (("degraded", " ".join(degraded)),))
+        told, self.ladder = self.ladder.standing, self.ladder.step(self.degraded(), time.monotonic())
+        if self.ladder.standing != told:
+            rung = rung_of(self.ladder.standing, has_scanner="scanner" in self.readers)
+            self.note_event("mode", (("degraded", " ".join(self.ladder.standing)), ("rung", rung.value)))
 
     def note_event(
         self, event: str, detail: tuple[tuple[str, str | int], ...] = (), *, count: tuple[str, ...] = ()

@@ -402,7 +402,8 @@ COUNT_NAMES: Final[dict[str, Text]] = {
 MODES: Final[dict[str, Text]] = {
     "online": Text("在线", "Online"),
     "offline": Text("离线运行", "Running offline"),
-    "manual": Text("人工登记", "Registering by hand"),
+    "typed": Text("手工测温", "measure by hand"),
+    "manual": Text("人工登记", "register by hand"),
     "closed": Text("暂停使用", "Out of service"),
     "not_enrolled": Text("尚未登记", "Not enrolled"),
 }
