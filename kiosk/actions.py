@@ -15,13 +15,15 @@ admission: they hand facts to the station, and the station decides.
 | typed_reading  | staff   | {celsius: "36.5"}                                                                   |
 | refuse         | staff   | {}                                                                                  |
 | confirm_card   | staff   | {}                                                                                  |
+| photograph_card| staff   | {}; answer values {fields: {name, sex, birth, address, number}, doubts: [...]}      |
 | proxy_entry    | staff   | {identify, person?, helper_name?, helper_phone?, relation, consent: true, celsius?} |
 | manual_entry   | staff   | {person, why, celsius?}                                                             |
 | wave_through   | staff   | {}                                                                                  |
 | fault_report   | staff   | {part, what}                                                                        |
 | self_test      | staff   | {}                                                                                  |
 
-person: {name, document: "resident_id" | "passport" | "other" | "none", number?, phone?, checked_by_staff?: bool}
+person: {name, document: "resident_id" | "passport" | "other" | "none", number?, phone?, checked_by_staff?: bool,
+         read_by?: "card_photo", compared?: {name: true, number: true}}
 """
 
 from __future__ import annotations
@@ -132,6 +134,7 @@ class TypedPerson:
     number: str | None = field(repr=False)
     phone: str | None = field(repr=False)  # E.164 when it could be read
     doubts: tuple[str, ...] = ()  # "number", "phone": kept against the check, because staff compared it
+    is_from_photo: bool = False  # prefilled from a photographed card, and each kept field compared by staff
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,6 +201,13 @@ class ConfirmCard:
 
 
 @dataclass(frozen=True, slots=True)
+class PhotographCard:
+    """Read the card in front of the camera; the answer's values fill a form and are kept nowhere."""
+
+    operator: str
+
+
+@dataclass(frozen=True, slots=True)
 class ProxyEntry:
     """代扫: a passage of mode PROXY. With `identify` other than TYPED the next code or card names the person."""
 
@@ -254,6 +264,7 @@ Action = (
     | TypedReading
     | Refuse
     | ConfirmCard
+    | PhotographCard
     | ProxyEntry
     | ManualEntry
     | WaveThrough
@@ -276,6 +287,7 @@ STAFF_ACTIONS: dict[str, Callable[[Values, str, date], Action]] = {
     "typed_reading": lambda values, operator, today: TypedReading(operator, _celsius(values)),
     "refuse": lambda values, operator, today: Refuse(operator),
     "confirm_card": lambda values, operator, today: ConfirmCard(operator),
+    "photograph_card": lambda values, operator, today: PhotographCard(operator),
     "proxy_entry": lambda values, operator, today: _proxy_entry(values, operator, today),
     "manual_entry": lambda values, operator, today: ManualEntry(
         operator, _person(values, today), _word(values, "why", ManualWhy), _maybe_celsius(values)
@@ -348,7 +360,13 @@ def _person(values: Values, today: date) -> TypedPerson:
         phone = checked_phone.text
     if number is None and phone is None:
         raise ActionRefused("phone", "证件号码和电话至少填一项", "Give at least a document number or a phone")
-    return TypedPerson(name, document, number, phone, tuple(doubts))
+    is_from_photo = person.get("read_by") == "card_photo"
+    if is_from_photo:
+        compared = person.get("compared")
+        for key in ("name", "number"):
+            if not isinstance(compared, dict) or compared.get(key) is not True:
+                raise ActionRefused(f"compared.{key}", "请逐项与证件核对", "Compare each field with the card")
+    return TypedPerson(name, document, number, phone, tuple(doubts), is_from_photo)
 
 
 def _short(values: Values, key: str) -> str:

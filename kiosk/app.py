@@ -20,6 +20,7 @@ from kiosk.actions import Action, ActionResult
 from kiosk.board import Board, Link, age_text, setup_state
 from kiosk.bundle_store import BundleStore
 from kiosk.camera import Camera, CameraState
+from kiosk.card_photo import photograph_card
 from kiosk.clock import KioskClock
 from kiosk.decoder import Decoder
 from kiosk.desk import Desk
@@ -181,7 +182,12 @@ class Entrance:
             scan_head.on_code(lambda code: lane.scanned(code.text, "scan_head"))
         if id_card is not None:
             id_card.on_card(lane.card_laid)
-        self.desk = Desk(lane, lambda: bundles.held.staff if bundles.held else StaffList(), self.opening)
+        self.desk = Desk(
+            lane,
+            lambda: bundles.held.staff if bundles.held else StaffList(),
+            self.opening,
+            lambda: photograph_card(self.camera),
+        )
         for device in devices:
             device.start()
         if enquiries is not None:

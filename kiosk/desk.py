@@ -21,6 +21,7 @@ from kiosk.actions import (
     Identify,
     ManualEntry,
     Pause,
+    PhotographCard,
     ProxyEntry,
     Refuse,
     Remeasure,
@@ -62,8 +63,15 @@ class KnowsStaff(Protocol):
 class Desk:
     """Answers the screen's actions. `act` is called on web threads; the work itself happens in the lane's thread."""
 
-    def __init__(self, lane: Lane, staff: KnowsStaff, opening: OpeningTests | None = None) -> None:
+    def __init__(
+        self,
+        lane: Lane,
+        staff: KnowsStaff,
+        opening: OpeningTests | None = None,
+        photograph: Callable[[], ActionResult] | None = None,
+    ) -> None:
         self._lane, self._staff = lane, staff
+        self._photograph = photograph
         self._opening = opening or OpeningTests(lane)
 
     def act(self, action: Action) -> ActionResult:
@@ -72,6 +80,8 @@ class Desk:
             return self._sign_in(action)
         if isinstance(action, SelfTest):
             return self._self_test(action)
+        if isinstance(action, PhotographCard):
+            return self._photograph_card(action)
         answer: Future[ActionResult] = Future()
 
         def work() -> None:
@@ -119,6 +129,15 @@ class Desk:
         member = self._staff().find(operator)
         return member is not None and member.role is not StaffRole.INSPECTOR
 
+    def _photograph_card(self, action: PhotographCard) -> ActionResult:
+        """On this web thread: reading takes seconds, and the queue at the door does not wait for it."""
+        if not self._may_register(action.operator):
+            return ActionResult(False, LOOK_ONLY)
+        if self._photograph is None:
+            return ActionResult(False, Text("本机没有摄像头", "This kiosk has no camera"))
+        self._lane.submit(lambda: self._event("card_photographed", action.operator))
+        return self._photograph()
+
     # -- what --------------------------------------------------------------------------------------------------------
 
     def _carry_out(self, action: Action) -> ActionResult:
@@ -143,8 +162,8 @@ class Desk:
             raise AssertionError("signing in is answered before")
         if not self._may_register(action.operator):
             return ActionResult(False, LOOK_ONLY)
-        if isinstance(action, SelfTest):
-            raise AssertionError("the self-test is answered before")
+        if isinstance(action, SelfTest | PhotographCard):
+            raise AssertionError("these are answered before")
         return self._by_staff(action, now_s)
 
     def _by_staff(
@@ -233,6 +252,8 @@ class Desk:
 def _personal(person: TypedPerson, **helper: object) -> Personal:
     make: Callable[..., Personal] = Personal
     doubts = tuple(("doubt", doubt) for doubt in person.doubts)
+    if person.is_from_photo:
+        doubts = (("read_by", "card_photo"), *doubts)
     extra = helper.pop("extra", ())
     assert isinstance(extra, tuple)
     return make(

@@ -12,6 +12,7 @@ from flask.typing import ResponseReturnValue
 
 from kiosk import texts
 from kiosk.actions import Action, ActionRefused, ActionResult, SignIn, SignOut, parse_action
+from kiosk.card_ocr import is_installed
 from kiosk.identity import Checked, check_id_number, check_phone
 from kiosk.inspection import InspectorView
 from kiosk.panel_session import Operator, PanelSessions
@@ -103,6 +104,10 @@ def add_panel(
     @app.get("/panel/<any(hold, proxy, manual):name>")
     def panel_page(name: str) -> ResponseReturnValue:
         return staff_page(name)
+
+    @app.get("/panel/card")
+    def panel_card() -> ResponseReturnValue:
+        return staff_page("card", c=texts.CARD_PHOTO, can_read=is_installed())
 
     @app.get("/panel/fault")
     def panel_fault() -> ResponseReturnValue:

@@ -457,6 +457,7 @@ PANEL: Final[dict[str, Text]] = {
     "hold": Text("处理待核验", "Resolve a hold"),
     "proxy": Text("代扫", "Help a person"),
     "manual": Text("人工登记", "Register by hand"),
+    "card_photo": Text("拍照读证", "Photograph a card"),
     "wave": Text("未扫码放行 +1", "Waved through +1"),
     "fault": Text("报告故障", "Report a fault"),
     "self_test": Text("设备自检", "Test the devices"),
@@ -580,6 +581,31 @@ WORDS: Final[dict[str, dict[str, Text]]] = {
         "slow": Text("太慢", "Too slow"),
         "dirty": Text("脏污或破损", "Dirty or damaged"),
     },
+}
+
+# Reading a photographed card: its page, and what can come of it (codes of kiosk.card_ocr.OcrFailed among them).
+CARD_PHOTO: Final[dict[str, Text]] = {
+    "title": Text("拍照读证", "Photograph a card"),
+    "how": Text(
+        "把证件有文字的一面平放在镜头前，占满画面；照片读完即毁，不会保存",
+        "Hold the card's text side flat before the camera, filling the picture; the photograph is never kept",
+    ),
+    "shoot": Text("拍照", "Photograph"),
+    "sex": Text("性别（只供核对，不保存）", "Sex (to compare; not kept)"),
+    "birth": Text("出生（只供核对，不保存）", "Birth (to compare; not kept)"),
+    "address": Text("住址（只供核对，不保存）", "Address (to compare; not kept)"),
+    "compared": Text("已与证件核对", "Compared with the card"),
+    "compare": Text("请逐项与证件核对", "Compare each field with the card"),
+    "doubtful": Text(
+        "有些内容前后不符，请仔细核对每一项", "Some of it contradicts itself: compare each field with care"
+    ),
+    "nothing": Text("没有读到证件，请放平、避开反光再拍", "No card was read: lay it flat, avoid glare, and try again"),
+    "no_picture": Text("摄像头没有画面", "The camera gives no picture"),
+    "not_installed": Text("未安装识读组件 gatehouse[ocr]", "The reading package gatehouse[ocr] is not installed"),
+    "busy": Text("正在识读上一张，请稍候", "Another card is being read; one moment"),
+    "late": Text("识读超时，请手工录入", "Reading took too long: please type"),
+    "ended": Text("识读组件出错，请手工录入", "The reading package failed: please type"),
+    "nonsense": Text("识读组件出错，请手工录入", "The reading package failed: please type"),
 }
 
 SURNAMES: Final = "王李张刘陈杨黄赵吴周徐孙"

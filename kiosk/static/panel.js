@@ -77,7 +77,27 @@
     button.disabled = false;
     if (!answer) return tell($("said").dataset.notSent);
     if (answer.done) say(button.dataset.said);
+    if (answer.values.fields) fill(answer.values);
     leave(answer.done ? button.dataset.then : "", words(answer.message));
+  });
+
+  // --- a photographed card fills a form; what is kept of it must be compared, and compared again when it was changed ----
+  function fill({ fields, doubts }) {
+    for (const [key, value] of Object.entries(fields)) {
+      const input = document.getElementById(`person.${key}`);
+      const place = input ?? document.querySelector(`[data-read="${key}"]`);
+      place.toggleAttribute("data-doubt", doubts.includes(key));
+      if (input) {
+        input.value = value;
+        input.dispatchEvent(new Event("input", { bubbles: true }));
+      } else place.textContent = value || "–";
+    }
+    for (const tick of document.querySelectorAll("input[name^='person.compared.']")) tick.checked = false;
+    for (const marker of document.querySelectorAll("input[data-read-by]")) marker.value = marker.dataset.readBy;
+  }
+  document.addEventListener("input", (event) => {
+    const compared = event.target.id && document.querySelector(`input[data-compares="${event.target.id}"]`);
+    if (compared) compared.checked = false;
   });
 
   // --- steps, and parts that only some choices need --------------------------------------------------------------------

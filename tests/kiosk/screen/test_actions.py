@@ -46,6 +46,7 @@ GOOD: dict[str, dict[str, Any]] = {
     "typed_reading": {"celsius": "36.5"},
     "refuse": {},
     "confirm_card": {},
+    "photograph_card": {},
     "proxy_entry": PROXY,
     "manual_entry": MANUAL,
     "wave_through": {},

@@ -20,7 +20,7 @@ from tests.kiosk.screen.conftest import Pressed
 from tests.kiosk.screen.states import IDLE, INSPECTOR_VIEW, verdict
 
 TIMEOUT_S = 10
-PAGES = ("panel", "panel/hold", "panel/proxy", "panel/manual", "panel/fault", "panel/fault?part=camera")
+PAGES = ("panel", "panel/hold", "panel/proxy", "panel/manual", "panel/card", "panel/fault", "panel/fault?part=camera")
 
 
 class Staff:
@@ -216,6 +216,15 @@ def test_only_a_held_card_is_offered_for_confirmation(screen: Screen, signed_in:
     screen.publish(verdict("card_unconfirmed", reference="#000124"))
     page = signed_in.open("panel/hold")
     assert 'data-action="confirm_card"' in page and page.count("#000124") >= 5
+
+
+def test_without_the_reading_package_the_button_says_so(signed_in: Staff, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kiosk.panel_web.is_installed", lambda: False)
+    page = signed_in.open("panel/card")
+    assert "gatehouse[ocr]" in page and "disabled" in page and "<form" not in page
+    monkeypatch.setattr("kiosk.panel_web.is_installed", lambda: True)
+    page = signed_in.open("panel/card")
+    assert "gatehouse[ocr]" not in page and 'data-action="manual_entry"' in page
 
 
 def test_the_hold_page_names_the_record_it_acts_on(screen: Screen, signed_in: Staff) -> None:

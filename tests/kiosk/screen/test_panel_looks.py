@@ -13,12 +13,14 @@ from selenium.webdriver.common.by import By
 
 from config.screen import ScreenSettings
 from kiosk.actions import (
+    ActionResult,
     CallFor,
     CallStaff,
     FaultReport,
     Identify,
     ManualEntry,
     Pause,
+    PhotographCard,
     ProxyEntry,
     Relation,
     TypedReading,
@@ -39,6 +41,7 @@ PAGES = (
     "panel/hold",
     "panel/proxy",
     "panel/manual",
+    "panel/card",
     "panel/fault",
     "panel/fault?part=camera",
     "elder/phone",
@@ -81,6 +84,12 @@ class Hands:
 
     def text(self, selector: str) -> str:
         return str(self.driver.find_element(By.CSS_SELECTOR, selector).text)
+
+
+@pytest.fixture(autouse=True)
+def reading_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The page of a photographed card is looked at whole, whether or not the package is here."""
+    monkeypatch.setattr("kiosk.panel_web.is_installed", lambda: True)
 
 
 @pytest.fixture
@@ -221,6 +230,38 @@ def test_an_elder_page_gives_way_to_the_verdict(hands: Hands, screen: Screen) ->
     wait_until(lambda: screen.pages)
     screen.publish(verdict("admitted"))
     wait_until(lambda: hands.driver.current_url == hands.address)
+
+
+def test_a_photographed_card_is_compared_field_by_field_before_anything_is_kept(hands: Hands, pressed: Pressed) -> None:
+    fields = {
+        "name": "测试甲",
+        "sex": "男",
+        "birth": "1949-12-31",
+        "address": "测试路1号",
+        "number": "11010519491231002X",
+    }
+    pressed.answers[PhotographCard] = ActionResult(True, None, {"fields": fields, "doubts": ["sex"]})
+    hands.sign_in()
+    hands.go("panel/card")
+    hands.tap('button[data-action="photograph_card"]')
+    name = hands.driver.find_element(By.ID, "person.name")
+    wait_until(lambda: name.get_attribute("value") == "测试甲")
+    assert hands.text('[data-read="address"]') == "测试路1号"
+    assert hands.driver.find_elements(By.CSS_SELECTOR, '[data-read="sex"][data-doubt]')
+    hands.tap("button[type=submit]")
+    for key in ("name", "number", "sex", "birth"):
+        hands.tap(f'.tick:has([name="person.compared.{key}"])')
+    hands.tap("button[type=submit]")
+    assert not [a for a in pressed.actions if isinstance(a, ManualEntry)], "the address was not compared yet"
+    hands.tap('.tick:has([name="person.compared.address"])')
+    name.send_keys("乙")
+    assert not hands.driver.find_element(By.NAME, "person.compared.name").is_selected(), "changed, so compare again"
+    hands.tap('.tick:has([name="person.compared.name"])')
+    hands.tap("button[type=submit]")
+    wait_until(lambda: [a for a in pressed.actions if isinstance(a, ManualEntry)])
+    (entry,) = [a for a in pressed.actions if isinstance(a, ManualEntry)]
+    assert (entry.person.name, entry.person.number) == ("测试甲乙", fields["number"])
+    assert entry.person.is_from_photo
 
 
 def test_a_page_left_alone_warns_before_it_closes(hands: Hands) -> None:
