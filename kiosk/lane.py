@@ -35,6 +35,7 @@ from kiosk.station import (
     NOT_A_PASSAGE,
     CloseWindow,
     Effect,
+    Idle,
     Measuring,
     Noting,
     OpenGate,
@@ -64,6 +65,8 @@ log = logging.getLogger("gatehouse.lane")
 CARD_SAID_AGAIN_S = 60.0  # a card laid down again this soon after an admission is the same visit
 REMEMBERED = 256  # codes whose outcome is remembered for "already recorded"
 FRAME_WAIT_S = 0.05
+UNREAD_AFTER_S = 2.5  # of a code in view that cannot be read, until the person is told
+UNREAD_AGAIN_AFTER_S = 3.0  # without it in view, until the next one is told: a hand may cover it for a moment
 REFRESH_S = 1.0  # the screen's clock, banner and part states move at least this often
 
 
@@ -167,6 +170,7 @@ class Lane:
         self._publish, self._is_online = publish, is_online
         self._decoder = Decoder()
         self._presence = Presence()
+        self._told_unread_s = -UNREAD_AGAIN_AFTER_S  # monotonic: when somebody who was told was last seen
         self._answered: OrderedDict[bytes, _Answered] = OrderedDict()
         self._admitted = ReplayWindow()  # dynamic codes that admitted somebody, each while it lives
         self._asking: _Asking | None = None
@@ -211,6 +215,7 @@ class Lane:
             self.last_codes = codes
             for seen in self._presence.see((code.text for code in codes), time.monotonic()):
                 self._present(seen)
+            self._note_unread()
         elif self.camera.state is not CameraState.LIVE:
             self.last_codes = []
         self._work()
@@ -245,6 +250,17 @@ class Lane:
                 job()
             except Exception:  # a defect in one button must not end the entrance; whoever asked gets the error
                 log.exception("job failed")
+
+    def _note_unread(self) -> None:
+        """Tell somebody who holds up a code that cannot be read, once while they hold it and when nobody is served."""
+        now_s, unread_s = time.monotonic(), self._decoder.unread_for_s
+        if now_s - self._told_unread_s < UNREAD_AGAIN_AFTER_S:
+            if unread_s > 0:
+                self._told_unread_s = now_s  # still the same presentation
+        elif unread_s >= UNREAD_AFTER_S and isinstance(self.station.state, Idle):
+            self._told_unread_s = now_s
+            self.note_event("note", (("code", "code_unreadable"),))
+            self.carry_out(self.station.note("code_unreadable", now_s))
 
     # -- codes -------------------------------------------------------------------------------------------------------
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -127,16 +127,19 @@ class Pictures:
 
     def __init__(self, fps: float = 30.0) -> None:
         self._lock = threading.Lock()
-        self._frames = _three(picture(None))
+        self._frames: tuple[Image, ...] = _three(picture(None))
         self._period_s = 1.0 / fps
         self._next_s = time.monotonic()
         self._n = 0
         self._gone = False
 
     def show(self, text: str | None) -> None:
-        frames = _three(picture(text))
+        self.show_film(_three(picture(text)))
+
+    def show_film(self, frames: Sequence[Image]) -> None:
+        """Show *frames* over and over."""
         with self._lock:
-            self._frames = frames
+            self._frames = tuple(frames)
 
     def read(self) -> tuple[bool, Image]:
         self._next_s = max(self._next_s + self._period_s, time.monotonic() - self._period_s)
@@ -147,7 +150,7 @@ class Pictures:
             raise CameraError("The rig's camera was unplugged.")
         self._n += 1
         with self._lock:
-            return True, self._frames[self._n % 3]
+            return True, self._frames[self._n % len(self._frames)]
 
     def get(self, prop: int) -> float:
         return 0.0

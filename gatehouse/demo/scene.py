@@ -11,7 +11,7 @@ import math
 import threading
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
 from types import TracebackType
@@ -28,6 +28,7 @@ Image = NDArray[np.uint8]
 ARRIVES_S = 0.9  # from the edge of the picture to standing still
 LEAVES_S = 0.7
 CODE_PIXELS = 300  # the code's side on the phone as it is held, in pixels of a 1280x720 picture
+UNFOCUSED = 0.9  # sigma in modules: of more than 0.75 nothing is left to read
 BOUNDARY = b"gatehouse-frame"
 
 
@@ -47,6 +48,7 @@ class _Visit:
     card: Image  # the phone or sheet, upright
     alpha: Image
     style: Style
+    modules: int  # on a side of the code
     coat: tuple[int, int, int]
     from_left: bool
     began_s: float
@@ -81,17 +83,15 @@ class Scene:
             for i, visit in enumerate(stays):
                 if math.isinf(visit.leaves_s):
                     leaves_s = max(now_s, visit.began_s)
-                    stays[i] = _Visit(
-                        visit.card, visit.alpha, visit.style, visit.coat, visit.from_left, visit.began_s, leaves_s
-                    )
+                    stays[i] = replace(visit, leaves_s=leaves_s)
                     free_s = leaves_s + LEAVES_S * 0.6
                 else:
                     free_s = max(free_s, visit.leaves_s + LEAVES_S * 0.6)
             if drawn is not None:
-                card, alpha = drawn
+                card, alpha, modules = drawn
                 coats = ((92, 64, 48), (58, 70, 128), (70, 92, 60), (40, 40, 46), (120, 96, 150))
                 coat = coats[self._people % len(coats)]
-                stays.append(_Visit(card, alpha, style, coat, self._people % 2 == 0, free_s, math.inf))
+                stays.append(_Visit(card, alpha, style, modules, coat, self._people % 2 == 0, free_s, math.inf))
                 self._people += 1
             self._visits = stays
 
@@ -194,10 +194,11 @@ def _paste_card(picture: Image, visit: _Visit, x: float, y: float, turn: float, 
     card = cv2.warpPerspective(visit.card, matrix, size, flags=cv2.INTER_AREA)
     alpha = cv2.warpPerspective(visit.alpha, matrix, size, flags=cv2.INTER_LINEAR)
     if visit.style is Style.UNREADABLE:
-        card = cv2.GaussianBlur(card, (0, 0), 9 * scale)
+        # out of focus by a module: the code is seen to be one, and nothing in it can be told any more
+        card = cv2.GaussianBlur(card, (0, 0), UNFOCUSED * CODE_PIXELS / visit.modules * scale)
         glare = np.zeros(card.shape, np.uint8)
-        middle = (size[0] * 45 // 100, size[1] * 40 // 100)
-        cv2.ellipse(glare, middle, (size[0] // 3, size[1] // 6), 25, 0, 360, (255, 255, 255), -1)
+        middle = (size[0] * 50 // 100, size[1] * 53 // 100)
+        cv2.ellipse(glare, middle, (size[0] // 4, size[1] // 9), 25, 0, 360, (255, 255, 255), -1)
         card = cv2.add(card, cv2.blur(glare, (31, 31)))
     place = picture[top:bottom, left:right]
     cv2.copyTo(np.asarray(card, np.uint8), np.asarray(alpha, np.uint8), place)
@@ -207,7 +208,7 @@ def _paste_card(picture: Image, visit: _Visit, x: float, y: float, turn: float, 
         cv2.ellipse(picture, at, (int(26 * scale), int(44 * scale)), side * -18, 0, 360, hand, -1, cv2.LINE_AA)
 
 
-def _draw_card(text: str, style: Style) -> tuple[Image, Image]:
+def _draw_card(text: str, style: Style) -> tuple[Image, Image, int]:
     level = qrcode.ERROR_CORRECT_M if len(text) < 400 else qrcode.ERROR_CORRECT_L
     code = qrcode.QRCode(error_correction=level, border=0)
     code.add_data(text)
@@ -235,7 +236,7 @@ def _draw_card(text: str, style: Style) -> tuple[Image, Image]:
     if style is Style.PAPER:
         for row in range(3):
             cv2.rectangle(card, (margin, 24 + row * 18), (margin + 150 + 60 * (row % 2), 30 + row * 18), (110,) * 3, -1)
-        return card, alpha
+        return card, alpha, modules.shape[0]
     accent = (96, 150, 60) if style is not Style.DARK else (60, 96, 40)
     cv2.rectangle(card, (0, 0), (width, 54), accent, -1)
     cv2.rectangle(card, (24, 20), (150, 32), (245, 245, 245), -1)
@@ -243,7 +244,7 @@ def _draw_card(text: str, style: Style) -> tuple[Image, Image]:
     cv2.rectangle(card, (margin, height - 34), (width - margin - 120, height - 22), (170, 170, 170), -1)
     bezel = np.full((height + 36, width + 24, 3), (28, 26, 26), np.uint8)
     bezel[18:-18, 12:-12] = card
-    return bezel, np.full(bezel.shape[:2], 255, np.uint8)
+    return bezel, np.full(bezel.shape[:2], 255, np.uint8), modules.shape[0]
 
 
 class SceneServer:

@@ -18,6 +18,7 @@ Image = NDArray[np.uint8]
 
 LEAST_SIDE = 0.14  # of the frame's height: what is smaller is not held up to this camera
 AWAY_AFTER_S = 0.8  # seconds without a sighting: what comes then is another presentation
+MOSTLY = 0.6  # the share of its sightings in which a held-up code is elsewhere than at first
 MOVED_BY = 10  # grey levels, in a cell of the small view
 MOVED_CELLS = 3
 SMALL_VIEW = (80, 45)  # cells of the view that movement is told by
@@ -29,7 +30,8 @@ class _Held:
     last_s: float
     corners: Points
     view: Image  # when it was first seen
-    has_moved: bool = False
+    sightings: int = 0
+    elsewhere: int = 0  # sightings of which its part of the view differed from the first
 
 
 class UnreadWatch:
@@ -52,7 +54,8 @@ class UnreadWatch:
             self._held = _Held(now_s, now_s, corners, view)
             return
         held.last_s, held.corners = now_s, corners
-        held.has_moved = held.has_moved or _differs(held.view, view, corners, frame_shape)
+        held.sightings += 1
+        held.elsewhere += _differs(held.view, view, corners, frame_shape)
 
     def forget(self) -> None:
         """A code was read: nobody waits."""
@@ -61,7 +64,9 @@ class UnreadWatch:
     def seconds(self, now_s: float) -> float:
         """Seconds for which the symbol has been held up; 0.0 when there is none or it hangs still."""
         held = self._held
-        if held is None or not held.has_moved or now_s - held.last_s > AWAY_AFTER_S:
+        if held is None or now_s - held.last_s > AWAY_AFTER_S:
+            return 0.0
+        if held.elsewhere < max(2, MOSTLY * held.sightings):  # somebody may walk past a poster
             return 0.0
         return now_s - held.first_s
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from gatehouse.demo.scene import Scene, Style
 from kiosk.board import Board, Link
 from kiosk.station import Noting, Showing
 from protocol.bundle import PlaceNames
@@ -112,3 +113,19 @@ def test_the_banner_says_which_certificate_rules_are_in_force_and_how_old(rig: R
     board = Board(PlaceNames(rig.device.place.venue, 1, "图书馆", "Library", "东门", "East"))
     said = board.state(rig.lane, Link("online"), time.monotonic()).banner.rules
     assert "证书规则第 7 版（5 天前）" in said.zh and "certificate rules 7 (5 d ago)" in said.en
+
+
+def test_a_code_held_up_that_cannot_be_read_is_answered_once(rig: Rig) -> None:
+    scene = Scene(seed=3)
+    scene.show("HC1:" + "ABCDE12345" * 4, Style.UNREADABLE, at_s=0.0)
+    rig.pictures.show_film([scene.frame(2 + i / 12) for i in range(24)])
+    until(rig, lambda: isinstance(rig.lane.station.state, Noting))
+    assert rig.lane.station.state.code == "code_unreadable"  # type: ignore[union-attr]
+    until(rig, lambda: not isinstance(rig.lane.station.state, Noting))
+    held_s = rig.lane._decoder.unread_for_s
+    until(rig, lambda: rig.lane._decoder.unread_for_s > held_s + 1)
+    _, _, records = rig.journal.unsent(1000)
+    codes = [dict(header_of(record, rig.device.id).detail).get("code") for record in records]
+    assert codes.count("code_unreadable") == 1
+    rig.pictures.show(None)
+    until(rig, lambda: rig.lane._decoder.unread_for_s == 0)

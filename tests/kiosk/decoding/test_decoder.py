@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import cv2
@@ -11,6 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from bench import frames
+from gatehouse.demo.scene import Scene, Style
 from kiosk import decoder as decoder_module
 from kiosk.decoder import Decoder
 from kiosk.decoding import engines, locate
@@ -293,3 +295,67 @@ def test_memory_of_the_decoder_is_bounded() -> None:
     kept = decoder._follow
     assert kept is None or kept.fusion._sum.nbytes < 4e6
     assert len(decoder._costs._mean) <= len(GUESSES)
+
+
+FPS = 5
+
+
+def unhurried(steady: Callable[[], float]) -> Decoder:
+    """A decoder with four times the usual time for each frame, on any machine."""
+    return Decoder(clock=lambda: time.thread_time() / 4, steady=steady)
+
+
+def unread_after(views: Iterable[NDArray[np.uint8]]) -> float:
+    """The longest time for which a code was held up unread, by the decoder's steady clock."""
+    now, longest = [0.0], 0.0
+    decoder = unhurried(lambda: now[0])
+    for view in views:
+        decoder.read(view)
+        longest = max(longest, decoder.unread_for_s)
+        now[0] += 1 / FPS
+    return longest
+
+
+def test_a_code_that_cannot_be_read_is_known_to_be_held_up() -> None:
+    scene = Scene(seed=3)
+    scene.show("HC1:" + "ABCDE12345" * 12, Style.UNREADABLE, at_s=0.0)
+    assert unread_after(scene.frame(i / FPS) for i in range(28)) > 2.5
+
+
+def test_a_code_that_is_read_ends_the_wait() -> None:
+    scene = Scene(seed=4)
+    scene.show("JK1:UNREADABLE AT FIRST", Style.UNREADABLE, at_s=0.0)
+    now = [0.0]
+    decoder = unhurried(lambda: now[0])
+    for i in range(20):
+        now[0] = i / FPS
+        decoder.read(scene.frame(now[0]))
+    assert decoder.unread_for_s > 0.5
+    lobby = scene.frame(0.0)
+    code = draw_code("JK1:NOW IN FOCUS", pixels_per_module=8)
+    lobby[100 : 100 + len(code), 500 : 500 + len(code)] = code[..., None]
+    assert texts(decoder.read(lobby))
+    assert decoder.unread_for_s == 0
+
+
+def test_lobbies_posters_and_passers_by_are_no_unread_codes() -> None:
+    def noisy(view: NDArray[np.uint8], seed: int) -> NDArray[np.uint8]:
+        noise = np.random.default_rng(seed).normal(0, 3, view.shape[:2])[..., None]
+        return np.clip(view + noise, 0, 255).astype(np.uint8)
+
+    assert unread_after(frames.empty(300 + i).image for i in range(10)) == 0
+    passing = Scene(seed=5)
+    passing.show("JK1:READ", at_s=0.0)
+    assert unread_after(passing.frame(i / FPS) for i in range(18)) == 0
+    # an unreadable code on a poster that hangs still, and somebody who walks past it
+    poster = cv2.GaussianBlur(draw_code("HTTPS://EXAMPLE.ORG/" + "A" * 40, pixels_per_module=6), (0, 0), 6)
+    wall = frames.empty(300).image
+    wall[60 : 60 + len(poster), 60 : 60 + len(poster)] = poster[..., None]
+
+    def walk() -> Iterator[NDArray[np.uint8]]:
+        for i in range(24):
+            view = noisy(wall, i)
+            cv2.rectangle(view, (1000 - 40 * i, 200), (1140 - 40 * i, 719), (60, 50, 90), -1)
+            yield view
+
+    assert unread_after(walk()) == 0
