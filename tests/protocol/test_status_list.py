@@ -13,7 +13,16 @@ from hypothesis import strategies as st
 
 from protocol.cbor import encode
 from protocol.cose import Alg, sign1
-from protocol.status_list import StatusError, StatusList, VenueSerials, age, colour_status, from_signed, status_list
+from protocol.status_list import (
+    StatusError,
+    StatusList,
+    UnknownPurpose,
+    VenueSerials,
+    age,
+    colour_status,
+    from_signed,
+    status_list,
+)
 from protocol.words import Colour
 
 from .credentials.makers import ED, KID, NOW, P256, STRANGER, TRUST, VENUE
@@ -130,3 +139,14 @@ def test_age_is_never_negative() -> None:
 def test_a_status_has_two_bits() -> None:
     with pytest.raises(StatusError):
         paper([4])
+
+
+def test_a_good_list_about_something_new_is_told_from_a_damaged_one() -> None:
+    """So that a kiosk can leave it out and take the rest of its bundle."""
+    known = status_list("badge", 1, [0], issued_at=NOW, expires_at=NOW + timedelta(days=1))
+    later = replace(known, purpose="visitor")  # type: ignore[arg-type]
+    with pytest.raises(UnknownPurpose):
+        from_signed(later.to_signed(P256, alg=Alg.ES256, kid=KID), TRUST)
+    with pytest.raises(StatusError) as refusal:
+        from_signed(later.to_signed(STRANGER, alg=Alg.ES256, kid=KID), TRUST)
+    assert not isinstance(refusal.value, UnknownPurpose), "a stranger's list is never left out quietly"

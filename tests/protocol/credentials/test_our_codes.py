@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -23,7 +24,7 @@ from protocol.credentials.identity import (
 )
 from protocol.credentials.venue_code import CHECK_ALPHABET, check_word
 from protocol.errors import ProtocolError
-from protocol.status_list import StatusLists, VenueSerials
+from protocol.status_list import StatusLists, VenueSerials, status_list
 from protocol.words import Colour, CredentialKind
 
 from .makers import (
@@ -238,6 +239,18 @@ def test_an_old_list_is_marked_then_checked_by_hand_and_never_silent() -> None:
 def test_a_paper_code_ends_after_its_weeks() -> None:
     week = CheckPolicy(status_too_old_after=timedelta(days=90), when_status_too_old="mark")
     assert reasons(paper(), timedelta(days=31), policy=week) == (Reason.EXPIRED, Reason.STATUS_OLD)
+
+
+def test_a_withdrawn_paper_code_is_refused_whatever_its_colour() -> None:
+    later = NOW + timedelta(days=7)
+    withdrawn = status_list("paper_revoked", 1, [0, 1, 0, 0, 1], issued_at=NOW, expires_at=later)
+    lists = StatusLists.of([*FRESH.lists.values(), withdrawn])
+    assert reasons(paper(0), status=lists) == reasons(paper(3), status=lists) == ()
+    for index in (1, 4):  # yellow, green
+        checked = check(paper(index), TRUST, at=NOW, status=lists)
+        assert (checked.valid, checked.is_undecided, checked.reasons) == (False, False, (Reason.REVOKED,))
+    other = StatusLists.of([*FRESH.lists.values(), replace(withdrawn, number=2)])
+    assert reasons(paper(1), status=other) == (), "another list's withdrawals say nothing of this one"
 
 
 def test_a_stopped_badge_is_refused() -> None:

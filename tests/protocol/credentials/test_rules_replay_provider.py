@@ -119,6 +119,17 @@ def test_one_person_before_the_camera_is_no_pass_back_and_a_second_showing_is() 
     assert not shown(window, 100, cti=b"\x05\x05\x05\x05")
 
 
+def test_looking_notes_nothing_and_ends_with_the_life_of_the_code() -> None:
+    window = ReplayWindow()
+    credential = check(health(), TRUST, at=NOW).credential
+    assert credential is not None
+    assert window.first_shown(credential, NOW) is None and len(window) == 0
+    window.show(credential, NOW)
+    assert window.first_shown(credential, NOW + timedelta(minutes=6)) == NOW
+    assert window.first_shown(credential, NOW + timedelta(minutes=8)) is None
+    assert window.first_shown(replace(credential, cti=None), NOW) is None
+
+
 def test_a_code_is_forgotten_when_its_life_is_over() -> None:
     window = ReplayWindow()
     shown(window, 0)
