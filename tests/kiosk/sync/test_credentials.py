@@ -10,10 +10,13 @@ from typing import Any
 
 import pytest
 
+from config.kiosk import KioskSettings
 from config.server import EntrySettings, TrustSettings
+from kiosk import app
 from kiosk.admission import Rules, judge_credential
 from kiosk.app import BundleRules
 from kiosk.lane import check_policy
+from kiosk.panel_session import Operator
 from protocol.cose import Alg
 from protocol.credentials import Reason, check
 from protocol.credentials.identity import Identity
@@ -142,6 +145,11 @@ def test_a_badge_leads_to_its_holder(server: LiveServer, door: Door) -> None:
     entrance = Entrance(door, server.house)
     assert entrance.sees(text).valid and entrance.bundle is not None
     assert entrance.bundle.badges == {ref: "wei"}
+    process = app.Entrance(KioskSettings(data_dir=door.folder))
+    assert process._badge_shown(bytes(8), door.bundles) is None
+    assert process.screen._sessions.take_badge() is None
+    assert process._badge_shown(ref, door.bundles) == "wei"
+    assert process.screen._sessions.take_badge() == Operator("wei", "卫门口", "keeper")
     with server.app.app_context(), server.house.database.writing() as writing:
         revoke(writing, writing.merge(badge), "lost", "")
     later = Entrance(door, server.house)
