@@ -6,6 +6,11 @@ import os
 from collections.abc import Generator
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# two busy cores draw slowly now and then; that says nothing about the product
+settings.register_profile("gatehouse", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("gatehouse")
 
 OPTIONAL = "optional extra"  # the words in a skip's reason that CI accepts
 
