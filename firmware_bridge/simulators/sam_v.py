@@ -107,6 +107,7 @@ class SamModel:
         self.lift_in_read = False  # the card goes while it is being read
         self.drop_after: int | None = None  # bytes of the read reply that still arrive
         self.reads = 0
+        self.broken_reads = 0
         self.finds = 0  # how often it was asked whether a card lies there
         self._card: bytes | None = None
         self._stage = 0  # 0 nothing, 1 found, 2 selected, 3 read
@@ -159,6 +160,7 @@ class SamModel:
             return reply_frame(sam_v.DONE, bytes(8))
         if command == sam_v.READ_TEXT_PHOTO:
             if self._card is None or self._stage != 2 or self.lift_in_read:
+                self.broken_reads += 1
                 return reply_frame(0x41, sw1=1, sw2=2)
             self._stage = 3
             self.reads += 1

@@ -32,6 +32,14 @@ def hand_clock() -> HandClock:
     return HandClock()
 
 
+@pytest.fixture(autouse=True)
+def quick_life(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Simulated devices come back and answer at once; the back-off itself has its own test, with its own times."""
+    monkeypatch.setattr("firmware_bridge.device.BACK_OFF_FIRST_S", 0.02)
+    monkeypatch.setattr("firmware_bridge.device.BACK_OFF_MAX_S", 0.1)
+    monkeypatch.setattr("firmware_bridge.drivers.sam_v.FIND_EVERY_S", 0.05)
+
+
 def frames_of(
     objects: list[float], ambient: float | None = 25.0, *, every_s: float = 0.1, start_s: float = 0.0, **changes: object
 ) -> list[Frame]:

@@ -27,8 +27,11 @@ def is_ready(device: GatehouseMcu) -> bool:
     return device.wait_for(lambda s: s.state is DeviceState.READY, 20)
 
 
-def result_of(thermometer: GatehouseMcu) -> Reading | NoReading:
-    window = thermometer.begin_window()
+NOTHING_S = 0.8  # long enough for a reading, in tests that expect none
+
+
+def result_of(thermometer: GatehouseMcu, window_s: float | None = None) -> Reading | NoReading:
+    window = thermometer.begin_window(window_s)
     assert wait_until(lambda: window.poll() is not None)
     result = window.poll()
     assert result is not None
@@ -101,7 +104,7 @@ def test_a_broken_sensor_is_a_fault_and_no_reading(
 ) -> None:
     twin.board.sensor_status = type(twin.board.sensor_status)(status)
     wait_until(lambda: False, 0.2)
-    result = result_of(controller)
+    result = result_of(controller, NOTHING_S)
     assert isinstance(result, NoReading) and result.cause is Cause.DEVICE_FAULT
     assert result.detail.startswith("sensor_")
 
@@ -277,7 +280,7 @@ def test_real_image_names_what_its_sensor_suffers_from(board: Board, real: Gateh
     for mood, detail in (("silent", "no_answer"), ("badpec", "bad_pec"), ("error", "error_flag")):
         board.tell(f"sensor {mood}")
         assert wait_until(lambda d=detail: (f := real.latest()) is not None and f.faults == (f"sensor_{d}",))
-        result = result_of(real)
+        result = result_of(real, NOTHING_S)
         assert isinstance(result, NoReading) and result.cause is Cause.DEVICE_FAULT
         board.tell("sensor ok")
         assert wait_until(lambda: (f := real.latest()) is not None and not f.faults)

@@ -12,6 +12,7 @@ import pytest
 from config.devices import CalibrationFile, ThermometerSettings
 from config.loading import load
 from firmware_bridge.build import make_thermometer
+from firmware_bridge.drivers.sam_v import IdCardReader
 from firmware_bridge.simulators import (
     GatehouseMcuSimulator,
     Gm65Simulator,
@@ -38,8 +39,19 @@ from tests.firmware_bridge.conftest import wait_until
     ],
 )
 def test_probe_names_who_answers(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], simulator: type[PtyShell], driver: str
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    simulator: type[PtyShell],
+    driver: str,
 ) -> None:
+    # the languages before the right one are met with silence; simulated devices answer within a few milliseconds
+    monkeypatch.setattr("firmware_bridge.drivers.gymcu90614.LISTEN_S", 0.2)
+    monkeypatch.setattr("firmware_bridge.drivers.gy614v.REPLY_WITHIN_S", 0.2)
+    monkeypatch.setattr("firmware_bridge.drivers.gatehouse_mcu.HELLO_FOR_S", 0.6)
+    monkeypatch.setattr("firmware_bridge.drivers.gm65.REPLY_WITHIN_S", 0.2)
+    monkeypatch.setattr("firmware_bridge.drivers.sam_v.ANSWER_WITHIN_S", 0.2)
+    monkeypatch.setattr(IdCardReader, "bauds", (115200, 9600))
     with simulator(tmp_path / "port"):  # type: ignore[call-arg]
         assert main(["devices", "probe", str(tmp_path / "port")]) == 0
     assert capsys.readouterr().out.startswith(f"{driver}: ")

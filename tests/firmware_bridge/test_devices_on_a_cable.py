@@ -37,8 +37,14 @@ def is_ready(device: SerialDevice, timeout_s: float = 15) -> bool:
     return device.wait_for(lambda s: s.state is DeviceState.READY, timeout_s)
 
 
-def result_of(thermometer: Thermometer) -> Reading | NoReading:
-    window = thermometer.begin_window()
+def saw_it_lifted(module: SamSimulator) -> Callable[[], bool]:
+    """True once the reader has asked again since now, when nothing lies there."""
+    looked = module.reader.finds
+    return lambda: module.reader.finds > looked
+
+
+def result_of(thermometer: Thermometer, window_s: float | None = None) -> Reading | NoReading:
+    window = thermometer.begin_window(window_s)
     assert wait_until(lambda: window.poll() is not None)
     result = window.poll()
     assert result is not None
@@ -91,7 +97,7 @@ def test_a_status_bit_stops_readings(tmp_path: Path) -> None:
     ):
         assert is_ready(driver)
         module.sensor.status = 0b10
-        result = result_of(driver)
+        result = result_of(driver, 0.8)
         assert isinstance(result, NoReading) and result.cause is Cause.DEVICE_FAULT
         assert result.detail == "sensor_cold"
 
@@ -199,7 +205,7 @@ def test_a_card_is_delivered_once_until_it_is_lifted(tmp_path: Path, quiet: bool
         polls = module.reader.reads
         assert polls == 1
         assert reader.take() is None, "what the listener got is kept nowhere else"
-        wait_until(lambda: False, 0.8)  # two polls without a card
+        assert wait_until(saw_it_lifted(module))
         module.lay(foreigner_card())
         assert wait_until(lambda: len(cards) == 2)
         assert isinstance(cards[1], IdCard) and cards[1].kind is CardKind.FOREIGNER
@@ -229,7 +235,7 @@ def test_a_card_that_cannot_be_read_is_an_event_and_the_log_holds_nothing_of_it(
         module.lay(resident_card(number="110105194912310021"))
         assert wait_until(lambda: isinstance(reader._card, CardUnreadable))
         module.lift()
-        wait_until(lambda: False, 0.8)
+        assert wait_until(saw_it_lifted(module))
         module.lay(resident_card())
         assert wait_until(lambda: isinstance(reader._card, IdCard))
     assert "110105" not in caplog.text and "测试甲" not in caplog.text
@@ -248,7 +254,8 @@ def test_a_card_that_cannot_be_read_is_an_event_and_the_log_holds_nothing_of_it(
     ],
     ids=["read failed", "wrong checksum", "cut off", "length ffff", "text length 0", "short"],
 )
-def test_a_broken_read_never_becomes_a_card(tmp_path: Path, answer: bytes) -> None:
+def test_a_broken_read_never_becomes_a_card(tmp_path: Path, answer: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("firmware_bridge.drivers.sam_v.READ_WITHIN_S", 0.4)
     with SamSimulator(tmp_path / "id") as module, IdCardReader(str(module.link)) as reader:
         assert is_ready(reader)
         module.reader.answer = answer
@@ -258,7 +265,7 @@ def test_a_broken_read_never_becomes_a_card(tmp_path: Path, answer: bytes) -> No
         assert not isinstance(reader._card, IdCard)
         module.reader.answer = None
         module.lift()
-        wait_until(lambda: False, 0.8)
+        assert wait_until(saw_it_lifted(module))
         module.lay(resident_card())
         assert wait_until(lambda: isinstance(reader._card, IdCard)), "the next card is read"
 
@@ -268,7 +275,7 @@ def test_a_card_lifted_in_the_middle_is_no_card(tmp_path: Path) -> None:
         assert is_ready(reader)
         module.reader.lift_in_read = True
         module.lay(resident_card())
-        wait_until(lambda: False, 1.0)
+        assert wait_until(lambda: module.reader.broken_reads >= 2)
         assert reader.take() is None and reader.state is DeviceState.READY
         module.reader.lift_in_read = False
         assert wait_until(lambda: isinstance(reader._card, IdCard)), "laid down properly, it is read"

@@ -52,19 +52,15 @@ def is_lost(device: SerialDevice, timeout_s: float = 20) -> bool:
     return device.wait_for(lambda s: s.state is DeviceState.LOST, timeout_s)
 
 
-def result_of(thermometer: Thermometer) -> Reading | NoReading:
-    window = thermometer.begin_window()
+NOTHING_S = 0.8  # long enough for a reading, in tests that expect none
+
+
+def result_of(thermometer: Thermometer, window_s: float | None = None) -> Reading | NoReading:
+    window = thermometer.begin_window(window_s)
     assert wait_until(lambda: window.poll() is not None)
     result = window.poll()
     assert result is not None
     return result
-
-
-@pytest.fixture(autouse=True)
-def quick_back_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The back-off itself has its own test; here it would only make the table slow."""
-    monkeypatch.setattr("firmware_bridge.device.BACK_OFF_FIRST_S", 0.02)
-    monkeypatch.setattr("firmware_bridge.device.BACK_OFF_MAX_S", 0.1)
 
 
 def test_row_01_garbage_gives_no_reading_and_good_frames_count_again(tmp_path: Path) -> None:
@@ -109,7 +105,7 @@ def test_row_04_absurd_values_with_a_right_sum_are_no_reading(tmp_path: Path, wo
         celsius = (word - 0x10000 if word >= 0x8000 else word) / 100
         module.scene.set(f"normal,noise=0,tau_s=0,ambient=25,body={celsius * 1.19 - 4.75}")
         wait_until(lambda: False, 0.2)
-        result = result_of(driver)
+        result = result_of(driver, NOTHING_S)
         assert isinstance(result, NoReading) and result.cause in (Cause.OUT_OF_RANGE, Cause.NOBODY)
 
 
@@ -218,7 +214,11 @@ def test_row_09_replugged_twenty_times_settings_are_applied_and_flash_is_not_wri
         assert module.head.saves == 1
 
 
-def test_row_10_a_wrong_speed_is_never_a_reading_and_the_words_name_what_was_tried(tmp_path: Path) -> None:
+def test_row_10_a_wrong_speed_is_never_a_reading_and_the_words_name_what_was_tried(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("firmware_bridge.drivers.gymcu90614.LISTEN_S", 0.2)  # at a wrong speed all of it is waited
+    monkeypatch.setattr("firmware_bridge.drivers.gy614v.REPLY_WITHIN_S", 0.1)
     with Gymcu90614Simulator(tmp_path / "t", baud=38400) as module, Gymcu90614(str(module.link)) as driver:
         assert driver.wait_for(lambda s: s.state in (DeviceState.LOST, DeviceState.MISMATCH), 20)
         assert driver.frames == 0
@@ -227,7 +227,8 @@ def test_row_10_a_wrong_speed_is_never_a_reading_and_the_words_name_what_was_tri
         assert "9600, 115200" in driver.status.en
 
 
-def test_row_11_swapped_plugs_are_refused_and_named(tmp_path: Path) -> None:
+def test_row_11_swapped_plugs_are_refused_and_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("firmware_bridge.drivers.sam_v.ANSWER_WITHIN_S", 0.3)
     with Gy614vSimulator(tmp_path / "thermo") as module, SamSimulator(tmp_path / "id") as card:
         thermometer = Gy614v(str(tmp_path / "thermo"), bauds=(9600,), warm_at_start=True)
         reader = IdCardReader(str(tmp_path / "id"), bauds=(115200,))
@@ -321,7 +322,7 @@ def test_row_15_a_late_answer_is_not_taken_for_the_next_one(tmp_path: Path) -> N
         assert is_ready(driver) and wait_until(lambda: driver.frames > 2)
         module.sensor.late_s = 0.3  # every answer misses its time
         before = driver.frames
-        wait_until(lambda: False, 1.2)
+        wait_until(lambda: False, 0.8)
         assert driver.frames == before
         module.sensor.late_s = 0.0
         assert is_ready(driver) and wait_until(lambda: driver.frames > before + 2)
@@ -344,7 +345,7 @@ def test_row_15_another_address_or_an_exception_gives_no_reading(tmp_path: Path)
     ):
         assert is_ready(driver)
         module.sensor.refuse_with = 2
-        result = result_of(driver)
+        result = result_of(driver, NOTHING_S)
         assert isinstance(result, NoReading) and result.detail == "modbus_exception_2"
         module.sensor.refuse_with = 0
         module.sensor.reply_as = 9

@@ -89,8 +89,8 @@ def thermometer(module: Gy614vSimulator) -> Iterator[Gy614v]:
         yield driver
 
 
-def result_of(thermometer: Gy614v) -> Reading | NoReading:
-    window = thermometer.begin_window()
+def result_of(thermometer: Gy614v, window_s: float | None = None) -> Reading | NoReading:
+    window = thermometer.begin_window(window_s)
     assert wait_until(lambda: window.poll() is not None)
     result = window.poll()
     assert result is not None
@@ -115,7 +115,7 @@ def test_fever_is_measured_as_fever(module: Gy614vSimulator, thermometer: Gy614v
 
 
 def test_nobody_in_front_is_nobody(thermometer: Gy614v) -> None:
-    result = result_of(thermometer)
+    result = result_of(thermometer, 0.8)
     assert isinstance(result, NoReading) and result.cause is Cause.NOBODY
 
 
