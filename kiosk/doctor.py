@@ -24,7 +24,8 @@ from kiosk.enrol import load_identity
 from kiosk.files import write_whole
 from kiosk.opening import EVENT, FILE, OpeningTest, Probe, disk_word, thermometer_word
 from kiosk.screen_state import Text
-from kiosk.store import JournalError, verify_journal
+from kiosk.store import JournalError
+from kiosk.verifying import verify_journal
 
 LEAST_FREE_MB = 200  # a month of passages without network and the system's own logs
 CAMERA_WAIT_S = 8.0

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from kiosk.screen_state import Text
-from kiosk.store import JournalReport, read_receipts, verify_journal
+from kiosk.verifying import JournalReport, read_receipts, verify_journal
 from protocol.passage import ClockConfidence, Header
 from protocol.words import EntryMode, Outcome
 

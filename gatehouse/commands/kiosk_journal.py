@@ -11,7 +11,7 @@ from typing import Any
 from config.kiosk import KioskSettings
 from kiosk.carrying import accept_receipt_file, export_journal
 from kiosk.inspection import inspect
-from kiosk.store import verify_journal, wall_text
+from kiosk.verifying import verify_journal, wall_text
 from protocol.words import EntryMode
 
 

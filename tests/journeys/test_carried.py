@@ -10,7 +10,8 @@ from sqlalchemy import select
 
 from gatehouse.cli import main
 from kiosk.carrying import CarryError, accept_receipt_file, export_journal
-from kiosk.store import JournalError, verify_journal
+from kiosk.store import JournalError
+from kiosk.verifying import verify_journal
 from protocol.carried import LENGTH_BYTES, MAGIC
 from protocol.exchange import CONTENT_TYPE, EXCHANGE_PATH, MAX_RECORDS
 from server.audit import AuditEvent

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from kiosk.store import Journal, verify_journal
+from kiosk.store import Journal
+from kiosk.verifying import verify_journal
 from protocol.journal import continue_chain, header_of
 from protocol.passage import Personal
 from protocol.sealing import EpochOpener

@@ -78,7 +78,7 @@ def test_receipts_and_what_was_set_aside_are_told(journal: Journal, device: Devi
 def test_a_journal_in_use_is_looked_at_on_one_snapshot(journal: Journal, device: Device) -> None:
     """Records that are added during the look are no finding."""
     fill(journal, device)
-    from kiosk.store import verify_journal
+    from kiosk.verifying import verify_journal
 
     added: list[int] = []
 

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from kiosk.store import Journal, JournalError, verify_journal
+from kiosk.store import Journal, JournalError
+from kiosk.verifying import verify_journal
 from protocol.exchange import Receipt
 from protocol.journal import Record, continue_chain, genesis, header_of
 from protocol.passage import Personal

@@ -7,7 +7,7 @@ from dataclasses import replace
 from kiosk import texts
 from kiosk.inspection import Inspection, InspectorView
 from kiosk.screen_state import Banner, Face, PartStatus, ScreenState, Text, VerdictView, View
-from kiosk.store import JournalReport
+from kiosk.verifying import JournalReport
 
 ONLINE = Banner("ok", texts.MODES["online"], Text("规则 12 分钟前更新", "rules 12 min old"), 0, None)
 OFFLINE = Banner(
