@@ -3,18 +3,27 @@
 The families and levels follow the measurements the decoder was planned with: eleven kinds of degradation, five levels
 each, four payload lengths. `single` makes one frame, `Hold` a second of film of a hand-held phone. Everything comes
 from the seed, so a set is a list of numbers and is never stored.
+
+  ./run bench frames                      draw the ranges of the holds again from what zxing-cpp alone reads of them
+  ./run bench frames --families motion    one family; the frozen ranges are printed and written into this file
 """
 
 from __future__ import annotations
 
+import argparse
 import math
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
 
 import cv2
 import numpy as np
 import qrcode
 from numpy.typing import NDArray
+
+from kiosk.decoding.engines import read_zxing
 
 WIDTH, HEIGHT = 1280, 720
 BASE45 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ $%*+-./:"
@@ -163,7 +172,11 @@ class Phone:
         module = code_pixels / self.count
         if look.cover > 0:
             _cover(picture, unit, code_pixels, look)
-        picture = _optics(picture, look, module)
+        # the lobby is out of focus as it is: only round the phone can anybody see what the optics do
+        reach = math.ceil(4 * module * max(look.defocus, look.motion)) + 8
+        near = np.maximum(low - reach, 0), np.minimum(high + reach, (WIDTH, HEIGHT))
+        seen = picture[near[0][1] : near[1][1], near[0][0] : near[1][0]]
+        seen[:] = _optics(seen.copy(), look, module)
         if look.glare > 0:
             _glare(picture, unit, code_pixels, look)
         if look.moire > 0:
@@ -187,21 +200,25 @@ class Phone:
             )
 
     def _sensor(self, picture: Float, look: Look, random: np.random.Generator) -> Image:
-        yy, xx = np.mgrid[0:HEIGHT, 0:WIDTH].astype(np.float32)
-        r2 = ((xx - WIDTH / 2) ** 2 + (yy - HEIGHT / 2) ** 2) / (WIDTH / 2) ** 2
-        picture = picture * (1 - 0.14 * r2)[..., None]
+        picture = picture * _vignette()
         noise = 2.0 + 1.5 * random.random()
         if look.noise > 0:
             picture = 34 + picture * 0.36  # dim and flat
             noise = look.noise
-        grain = cv2.randn(np.empty((HEIGHT, WIDTH), np.float32), 0, noise)
-        picture = picture + grain[..., None]
+        picture += cv2.randn(np.empty((HEIGHT, WIDTH), np.float32), 0, noise)[..., None]
         chroma = cv2.randn(np.empty((HEIGHT // 2, WIDTH // 2, 3), np.float32), 0, noise * 0.5)
         picture += cv2.resize(chroma, (WIDTH, HEIGHT))
         quality = int(random.integers(72, 93))
         raw = np.clip(picture, 0, 255).astype(np.uint8)
         jpeg = cv2.imencode(".jpg", raw, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
         return np.asarray(cv2.imdecode(jpeg, cv2.IMREAD_COLOR), np.uint8)
+
+
+@lru_cache(maxsize=1)
+def _vignette() -> Float:
+    yy, xx = np.mgrid[0:HEIGHT, 0:WIDTH].astype(np.float32)
+    r2 = ((xx - WIDTH / 2) ** 2 + (yy - HEIGHT / 2) ** 2) / (WIDTH / 2) ** 2
+    return np.asarray((1 - 0.14 * r2)[..., None], np.float32)
 
 
 def draw_lobby(random: np.random.Generator) -> Float:
@@ -400,15 +417,28 @@ HOLD_FPS = 30
 HOLD_FRAMES = 30
 HOLDS = ("tilt", "defocus", "motion", "glare", "occlusion", "lowlight", "inverted")
 
-# family -> (easiest, hardest) value of the knob: frozen where zxing-cpp on every frame reads about half of the family
+# family -> values of the knob between which the calibration looks
+HOLD_SEARCH: dict[str, tuple[float, float]] = {
+    "tilt": (46, 74),
+    "defocus": (0.35, 0.9),
+    "motion": (1.0, 3.6),
+    "glare": (0.06, 0.4),
+    "occlusion": (0.06, 0.4),
+    "lowlight": (14, 70),
+    "inverted": (0.35, 0.9),
+}
+CALIBRATED_WITH = 300  # seed; measure with others
+
+# family -> (easiest, hardest) value of the knob, frozen by `calibrate`, which knows nothing but zxing-cpp: on every
+# frame it reads about half of the presentations of each family
 HOLD_RANGE: dict[str, tuple[float, float]] = {
-    "tilt": (52, 68),
-    "defocus": (0.40, 0.66),
-    "motion": (1.6, 3.0),
-    "glare": (0.10, 0.28),
-    "occlusion": (0.12, 0.28),
-    "lowlight": (24, 50),
-    "inverted": (0.40, 0.66),
+    "tilt": (68.3, 75.3),
+    "defocus": (0.453, 0.591),
+    "motion": (2.06, 2.71),
+    "glare": (0.135, 0.22),
+    "occlusion": (0.103, 0.188),
+    "lowlight": (28.9, 42.9),
+    "inverted": (0.462, 0.599),
 }
 
 
@@ -426,12 +456,25 @@ def hold(seed: int, family: str, index: int, *, frames: int = HOLD_FRAMES) -> Ho
 
     Motion changes its direction and strength as a hand does; defocus hunts; nothing is ever quite still.
     """
+    text, film = filming(seed, family, index, frames=frames)
+    return Hold(text, family, tuple(film))
+
+
+def filming(
+    seed: int, family: str, index: int, *, frames: int = HOLD_FRAMES, knob: float | None = None
+) -> tuple[str, Iterator[bytes]]:
+    """As `hold`, frame by frame: the text, and the frames as they are asked for; *knob* instead of one in the range."""
     random = np.random.default_rng((seed, 1000 + FAMILIES.index(family), index))
     cv2.setRNGSeed(int(random.integers(0, 2**31 - 1)))
     low, high = HOLD_RANGE[family]
-    knob = low + (high - low) * float(random.random())
+    drawn = low + (high - low) * float(random.random())
+    knob = drawn if knob is None else knob
     length = LENGTHS[index % len(LENGTHS)]
     phone = Phone(random, payload(random, length), family == "inverted")
+    return phone.text, _film(random, phone, family, knob, frames)
+
+
+def _film(random: np.random.Generator, phone: Phone, family: str, knob: float, frames: int) -> Iterator[bytes]:
     t = np.arange(frames) / HOLD_FPS
     tremor = [_tremor(random, t) for _ in range(6)]
     room = phone.room_for()
@@ -442,7 +485,6 @@ def hold(seed: int, family: str, index: int, *, frames: int = HOLD_FRAMES) -> Ho
     kind = str(random.choice(["thumb", "sticker", "crack"])) if family == "occlusion" else "thumb"
     cover_angle = float(random.uniform(0, 6.28))
     direction = float(random.uniform(0, math.pi))
-    files = []
     for i in range(frames):
         x, y, turn, tilt, focus, smear = (float(path[i]) for path in tremor)
         where = at + sweep * t[i] * np.array([math.cos(angle), math.sin(angle)])
@@ -472,8 +514,7 @@ def hold(seed: int, family: str, index: int, *, frames: int = HOLD_FRAMES) -> Ho
                 look |= {"inverted": True, "defocus": max(0.1, knob * (1 + 0.06 * focus))}
         image, _ = phone.view(Look(**look), random)  # type: ignore[arg-type]
         jpeg = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 88])[1]
-        files.append(jpeg.tobytes())
-    return Hold(phone.text, family, tuple(files))
+        yield jpeg.tobytes()
 
 
 def _tremor(random: np.random.Generator, t: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -485,3 +526,65 @@ def _tremor(random: np.random.Generator, t: NDArray[np.float64]) -> NDArray[np.f
 def unpack(jpeg: bytes) -> Image:
     """A frame of a `Hold` as the decoder takes it."""
     return np.asarray(cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR), np.uint8)
+
+
+# --- the ranges of the holds ------------------------------------------------------------------------------------------
+
+
+def _engine_reads(seed: int, family: str, index: int, knob: float | None = None) -> bool:
+    """Whether zxing-cpp reads a presentation in any of its frames."""
+    text, film = filming(seed, family, index, knob=knob)
+    for jpeg in film:
+        grey = np.asarray(cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_GRAYSCALE), np.uint8)
+        if any(code.text == text for code in read_zxing(grey, "zxing")[0]):
+            return True
+    return False
+
+
+def calibrate(family: str, *, count: int = 16, seed: int = CALIBRATED_WITH) -> tuple[float, float, float]:
+    """The range of *family* of which zxing-cpp alone reads about half; and the share that it read last.
+
+    Looks at *count* presentations, a multiple of 16, over the whole of HOLD_SEARCH for the knob at which reads turn
+    into misses, then at *count* others in a quarter of HOLD_SEARCH round it, and moves that by what it reads too many
+    or too few.
+    """
+    low, high = HOLD_SEARCH[family]
+    # each length of text meets every part of the search
+    knobs = [low + (high - low) * ((i // 4 * 4 + (i + i // 4) % 4) + 0.5) / count for i in range(count)]
+    seen = [(knob, _engine_reads(seed, family, i, knob)) for i, knob in enumerate(knobs)]
+    cuts = [low, *sorted(knobs), high]
+    middle = float(np.median([c for c in cuts if _wrong_side(seen, c) == min(_wrong_side(seen, c) for c in cuts)]))
+    half = (high - low) / 8
+    share = 0.0
+    for turn in range(3):
+        spread = [middle - half + 2 * half * (i + 0.5) / count for i in range(count)]
+        order = np.random.default_rng((seed, turn)).permutation(count)
+        share = sum(_engine_reads(seed + 1 + turn, family, i, spread[order[i]]) for i in range(count)) / count
+        if 0.4 <= share <= 0.6:
+            break
+        middle += 2 * half * (share - 0.5)
+    return middle - half, middle + half, share
+
+
+def _wrong_side(seen: list[tuple[float, bool]], cut: float) -> int:
+    return sum(read == (knob > cut) for knob, read in seen)
+
+
+def run(argv: Sequence[str]) -> int:
+    """Calibrate the holds and write their ranges into this file."""
+    parser = argparse.ArgumentParser(prog="run bench frames", description=__doc__)
+    parser.add_argument("--families", default=",".join(HOLDS))
+    parser.add_argument("--print-only", action="store_true")
+    args = parser.parse_args(list(argv))
+    cv2.setNumThreads(1)
+    for family in args.families.split(","):
+        easiest, hardest, share = calibrate(family)
+        print(f'    "{family}": ({easiest:.3g}, {hardest:.3g}),  # zxing-cpp reads {share:.0%}', flush=True)
+        if not args.print_only:
+            source = Path(__file__)
+            head, ranges = source.read_text("utf-8").split("HOLD_RANGE: dict", 1)
+            line = f'"{family}": ({easiest:.3g}, {hardest:.3g}),'
+            source.write_text(
+                head + "HOLD_RANGE: dict" + re.sub(rf'"{family}": \([^)]*\),', line, ranges, count=1), "utf-8"
+            )
+    return 0

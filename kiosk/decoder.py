@@ -231,7 +231,9 @@ class Decoder:
             self._owed = unread  # the next frame is all theirs
             return None
         best: Sighting | None = None
-        for found in unread:
+        for i, found in enumerate(unread):
+            if i and not budget.fits("settle", units(found.version)):
+                break
             sighting = self._settle(grey, np.array(found.corners, np.float32), found.version, budget)
             if sighting is not None and (best is None or abs(sighting.agreement) > abs(best.agreement)):
                 best = sighting

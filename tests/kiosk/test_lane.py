@@ -115,6 +115,7 @@ def test_the_banner_says_which_certificate_rules_are_in_force_and_how_old(rig: R
     assert "证书规则第 7 版（5 天前）" in said.zh and "certificate rules 7 (5 d ago)" in said.en
 
 
+@pytest.mark.slow
 def test_a_code_held_up_that_cannot_be_read_is_answered_once(rig: Rig) -> None:
     scene = Scene(seed=3)
     scene.show("HC1:" + "ABCDE12345" * 4, Style.UNREADABLE, at_s=0.0)

@@ -316,12 +316,14 @@ def unread_after(views: Iterable[NDArray[np.uint8]]) -> float:
     return longest
 
 
+@pytest.mark.slow
 def test_a_code_that_cannot_be_read_is_known_to_be_held_up() -> None:
     scene = Scene(seed=3)
     scene.show("HC1:" + "ABCDE12345" * 12, Style.UNREADABLE, at_s=0.0)
     assert unread_after(scene.frame(i / FPS) for i in range(28)) > 2.5
 
 
+@pytest.mark.slow
 def test_a_code_that_is_read_ends_the_wait() -> None:
     scene = Scene(seed=4)
     scene.show("JK1:UNREADABLE AT FIRST", Style.UNREADABLE, at_s=0.0)
@@ -338,6 +340,7 @@ def test_a_code_that_is_read_ends_the_wait() -> None:
     assert decoder.unread_for_s == 0
 
 
+@pytest.mark.slow
 def test_lobbies_posters_and_passers_by_are_no_unread_codes() -> None:
     def noisy(view: NDArray[np.uint8], seed: int) -> NDArray[np.uint8]:
         noise = np.random.default_rng(seed).normal(0, 3, view.shape[:2])[..., None]
