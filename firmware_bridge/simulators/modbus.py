@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
 
@@ -26,7 +27,7 @@ REQUEST_BYTES = 8
 REPLY_DELAY_S = 0.02
 
 
-class ModbusSlave:
+class ModbusSlave(ABC):
     """The line side of any slave: finds requests, keeps the reply delay, echoes when the adapter does."""
 
     baud: int = 9600
@@ -79,9 +80,9 @@ class ModbusSlave:
         """When the next answer is due."""
         return min((due for due, _ in self._due), default=None)
 
+    @abstractmethod
     def handle(self, function: int, start: int, words: int, now_s: float) -> bytes:
         """Function and data of the answer; subclasses know their registers."""
-        raise NotImplementedError
 
 
 def refusal(function: int, code: int) -> bytes:
