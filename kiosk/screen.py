@@ -106,9 +106,18 @@ class Screen:
         if server is None or thread is None:
             return
         server.task_dispatcher.shutdown(timeout=5)  # the streams have just been told to end
-        # sockets belong to the loop's thread, so it closes them itself; its loop ends when none is left
-        server.trigger.pull_trigger(lambda: wasyncore.close_all(server._map, ignore_all=True))
-        thread.join(timeout=5)
+        # Sockets belong to the loop's thread, so it closes them itself; its loop ends when none is left. The trigger
+        # that wakes it goes last and alone: else it could be closed between our note and the byte that wakes the loop.
+        closed = threading.Event()
+
+        def close_connections() -> None:
+            wasyncore.close_all({fd: c for fd, c in server._map.items() if c is not server.trigger}, ignore_all=True)
+            closed.set()
+
+        server.trigger.pull_trigger(close_connections)
+        if closed.wait(timeout=5):
+            server.trigger.pull_trigger(lambda: wasyncore.close_all(server._map, ignore_all=True))
+            thread.join(timeout=5)
         self._voice.stop()
         if self._preparing is not None:
             self._preparing.join()
