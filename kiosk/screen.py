@@ -111,7 +111,11 @@ class Screen:
         closed = threading.Event()
 
         def close_connections() -> None:
-            wasyncore.close_all({fd: c for fd, c in server._map.items() if c is not server.trigger}, ignore_all=True)
+            wasyncore.dispatcher.close(
+                server
+            )  # alone: server.close() takes the trigger along
+            others = {fd: c for fd, c in server._map.items() if c is not server.trigger}
+            wasyncore.close_all(others, ignore_all=True)
             closed.set()
 
         server.trigger.pull_trigger(close_connections)
