@@ -62,6 +62,7 @@ class Board:
     def __init__(self, names: PlaceNames) -> None:
         self.names = names
         self._revision = 0
+        self._surroundings: tuple[float, Banner, tuple[PartStatus, ...]] | None = None
 
     def state(
         self,
@@ -88,14 +89,15 @@ class Board:
             view, note = View.NOTE, _note(station)
         else:
             assert isinstance(station, Idle)
+        banner, parts = self._around(lane, link, now_s, is_urgent=view is View.VERDICT)
         return ScreenState(
             revision=self._revision,
             view=view,
             venue=Text(names.venue_zh, names.venue_en),
             entrance=Text(names.entrance_zh, names.entrance_en),
             day_word=day_word(names.word_key, day),
-            banner=_banner(lane, link),
-            parts=_parts(lane, link) + (() if opening_test is None else (opening_test,)),
+            banner=banner,
+            parts=parts + (() if opening_test is None else (opening_test,)),
             counts=tuple((name, counts.get(name, 0)) for name in ("admit", "hold", "deny", "proxy", "manual")),
             occupancy=None,
             verdict=verdict,
@@ -104,6 +106,15 @@ class Board:
             progress_ms=progress_ms,
             findings=findings,
         )
+
+    def _around(
+        self, lane: Lane, link: Link, now_s: float, *, is_urgent: bool
+    ) -> tuple[Banner, tuple[PartStatus, ...]]:
+        """Banner and parts, made anew; for a verdict that somebody waits for, those of the last second will do."""
+        held = self._surroundings
+        if held is None or not is_urgent or now_s - held[0] >= 1.0:
+            held = self._surroundings = (now_s, _banner(lane, link), _parts(lane, link))
+        return held[1], held[2]
 
 
 def _verdict(station: Showing, lane: Lane, now_s: float) -> VerdictView:
