@@ -111,9 +111,7 @@ class Screen:
         closed = threading.Event()
 
         def close_connections() -> None:
-            wasyncore.dispatcher.close(
-                server
-            )  # alone: server.close() takes the trigger along
+            wasyncore.dispatcher.close(server)  # alone: server.close() takes the trigger along
             others = {fd: c for fd, c in server._map.items() if c is not server.trigger}
             wasyncore.close_all(others, ignore_all=True)
             closed.set()
