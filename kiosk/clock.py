@@ -55,6 +55,7 @@ class KioskClock:
         self._offset_ms = wall_ms() - mono_ms()  # of the wall clock over the steady one, when last believed
         self._is_synced = False
         self._jumped_ms: int | None = None
+        self._day = (-1, "")  # the minute that `day` was last asked in, and its answer
         self.server_offset_ms: int | None = None  # ours minus the server's, as last measured; recorded, never applied
 
     def stamp(self) -> Stamp:
@@ -107,4 +108,7 @@ class KioskClock:
 
     def day(self) -> str:
         """The local calendar day, for counters and epochs."""
-        return datetime.fromtimestamp(self._wall_ms() / 1000, UTC).astimezone().strftime("%Y-%m-%d")
+        minute = self._wall_ms() // 60_000  # a day begins with a whole minute in every time zone
+        if minute != self._day[0]:
+            self._day = (minute, datetime.fromtimestamp(minute * 60, UTC).astimezone().strftime("%Y-%m-%d"))
+        return self._day[1]

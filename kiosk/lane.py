@@ -207,6 +207,7 @@ class Lane:
     def _turn(self) -> None:
         """One look, and whatever is due."""
         frame = self.camera.newest(self._frame_number, FRAME_WAIT_S)
+        self._poll_window()  # before this frame is decoded: whoever waits for a verdict waits for no picture
         if frame is not None:
             self._frame_number = frame.number
             started = time.perf_counter()
@@ -384,10 +385,10 @@ class Lane:
 
     def serve(self, person: Person, digest: bytes = b"") -> None:
         """Begin with a person: from a code with its *digest*, or from what staff typed. Runs in the lane's thread."""
+        started = time.perf_counter()
         self._current = digest
         self._asking = None  # whoever waited for a provider's answer was overtaken; it is kept for their next try
         self._around = self.surroundings()
-        started = time.perf_counter()
         effects = self.station.code(person, self._around, time.monotonic())
         self._cost["decide"] = time.perf_counter() - started
         self.carry_out(effects)
@@ -411,7 +412,7 @@ class Lane:
     def _measured(self, result: Reading | NoReading) -> None:
         started = time.perf_counter()
         effects = self.station.measurement(result, self._around or self.surroundings(), time.monotonic())
-        self._cost["decide"] = time.perf_counter() - started
+        self._cost["decide"] += time.perf_counter() - started  # what `serve` took of it stands there already
         self.carry_out(effects)
 
     # -- effects -----------------------------------------------------------------------------------------------------
@@ -504,11 +505,11 @@ class Lane:
 
     def surroundings(self) -> Surroundings:
         """What a decision at this moment rests on."""
-        rules = self.rules.in_force()
+        rules, degraded = self.rules.in_force(), self.degraded()
         return Surroundings(
             policy=rules.policy,
-            rules=Rules(rules.version, rules.age_s, self.clock.is_sure),
-            degraded=self.degraded(),
+            rules=Rules(rules.version, rules.age_s, clock_sure="clock_unsure" not in degraded),
+            degraded=degraded,
             direction=self.direction,
         )
 

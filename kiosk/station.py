@@ -22,6 +22,7 @@ RETRY_AFTER_S = 0.4  # after a window without an answer
 ADMIT_SHOWN_S = 2.5  # field.md, entrance screen 6
 OTHER_SHOWN_S = 25.0  # a hold or stop stays until acknowledged or another code comes, at most this long (privacy)
 NOTE_SHOWN_S = 4.0
+NOTHING_TYPED = Personal()
 NOT_A_PASSAGE = frozenset({CredentialKind.VENUE_CODE, CredentialKind.STAFF_BADGE, CredentialKind.ENROLMENT_CODE})
 
 
@@ -338,16 +339,22 @@ def personal_of(person: Person, results: Sequence[Reading | NoReading]) -> Perso
         if reading
         else None
     )
-    typed = person.typed or Personal()
+    typed = person.typed or NOTHING_TYPED
     if credential is None:
         return replace(typed, temperature=temperature)
-    return replace(
-        typed,
+    return Personal(
         name=typed.name or credential.name_masked or _name_claim(credential.claims.get("name")),
+        id_number=typed.id_number,
+        phone=typed.phone,
         pseudonym=credential.pseudonym or credential.holder_id,
         cti=credential.cti,
         identity_sealed=credential.identity_sealed,
         temperature=temperature,
+        helper_name=typed.helper_name,
+        helper_phone=typed.helper_phone,
+        relation=typed.relation,
+        document=typed.document,
+        extra=typed.extra,
     )
 
 

@@ -124,6 +124,19 @@ def encode(item: object) -> bytes:
         raise CborError("This value has no CBOR form.", code="cbor_encode") from error
 
 
+def encode_numbered(fields: Mapping[int, object], *, has_floats: bool = False) -> bytes:
+    """`encode` for the map of a passage, several times cheaper: the entrance waits for it.
+
+    *fields* has non-negative integers for keys, **in ascending order**, and no map and no tag inside; *has_floats*
+    when a float may stand in it. The bytes are then those of `encode`. Raises CborError as that does.
+    """
+    try:
+        # numbers sort alike by the old rule and the new one, so cbor2's own canonical mode is right for them
+        return cbor2.dumps(fields, canonical=has_floats)
+    except (cbor2.CBOREncodeError, TypeError, ValueError, RecursionError) as error:
+        raise CborError("This value has no CBOR form.", code="cbor_encode") from error
+
+
 def _dump(item: object) -> bytes:
     return cbor2.dumps(item, encoders=_ENCODERS)
 

@@ -7,7 +7,7 @@ from enum import IntEnum
 
 from protocol import cbor
 from protocol.errors import ProtocolError
-from protocol.fields import Fields, without_none
+from protocol.fields import Fields
 from protocol.words import Colour, CredentialKind, Direction, EntryMode, Measured, Outcome
 
 KIOSK_ID_BYTES = 8
@@ -79,37 +79,43 @@ class Header:
 
     def to_bytes(self) -> bytes:
         """Encode deterministically (RFC 8949 section 4.2.1); equal headers give equal bytes."""
-        fields: dict[int, object] = {
-            1: 1 if self.facts else 2,
+        place, stamp, f = self.place, self.stamp, self.facts
+        fields: dict[int, object] = {  # in ascending order, as `encode_numbered` asks
+            1: 1 if f else 2,
             2: self.sequence,
-            3: self.place.kiosk,
-            4: self.place.venue,
-            5: self.place.entrance,
-            6: self.stamp.at_ms,
-            7: self.stamp.mono_ms,
-            8: self.stamp.boot,
-            9: int(self.stamp.confidence),
+            3: place.kiosk,
+            4: place.venue,
+            5: place.entrance,
+            6: stamp.at_ms,
+            7: stamp.mono_ms,
+            8: stamp.boot,
+            9: int(stamp.confidence),
         }
-        if self.facts:
-            f = self.facts
-            fields |= {
-                10: f.direction.value,
-                11: f.mode.value,
-                12: f.credential.value,
-                13: None if f.colour is None else int(f.colour),
-                14: f.measured.value,
-                15: f.outcome.value,
-                16: list(f.reasons),
-                17: f.bundle_version,
-                18: f.bundle_age_s,
-                19: list(f.degraded),
-                20: f.operator,
-                21: f.issuer,
-                22: f.method,
-            }
-        else:
-            fields |= {30: self.event, 31: [list(pair) for pair in self.detail]}
-        return cbor.encode(without_none(fields))
+        if f is None:
+            fields[30] = self.event
+            if self.detail:
+                fields[31] = self.detail
+            return cbor.encode_numbered(fields)
+        fields[10] = f.direction.value
+        fields[11] = f.mode.value
+        fields[12] = f.credential.value
+        if f.colour is not None:
+            fields[13] = int(f.colour)
+        fields[14] = f.measured.value
+        fields[15] = f.outcome.value
+        if f.reasons:
+            fields[16] = f.reasons
+        fields[17] = f.bundle_version
+        fields[18] = f.bundle_age_s
+        if f.degraded:
+            fields[19] = f.degraded
+        if f.operator is not None:
+            fields[20] = f.operator
+        if f.issuer is not None:
+            fields[21] = f.issuer
+        if f.method is not None:
+            fields[22] = f.method
+        return cbor.encode_numbered(fields)
 
     @staticmethod
     def from_bytes(data: bytes) -> Header:
@@ -206,24 +212,22 @@ class Personal:
     def to_bytes(self) -> bytes:
         """Encode and pad to a multiple of 64 bytes (one 0x80, then zeros, ISO/IEC 7816-4)."""
         t = self.temperature
-        plain = cbor.encode(
-            without_none(
-                {
-                    1: self.name,
-                    2: self.id_number,
-                    3: self.phone,
-                    4: self.pseudonym,
-                    5: self.cti,
-                    6: self.identity_sealed,
-                    7: None if t is None else [t.method, t.raw_celsius, t.ambient_celsius, t.body_celsius],
-                    8: self.helper_name,
-                    9: self.helper_phone,
-                    10: self.relation,
-                    11: self.document,
-                    12: [list(pair) for pair in self.extra],
-                }
-            )
+        values = (
+            self.name,
+            self.id_number,
+            self.phone,
+            self.pseudonym,
+            self.cti,
+            self.identity_sealed,
+            None if t is None else (t.method, t.raw_celsius, t.ambient_celsius, t.body_celsius),
+            self.helper_name,
+            self.helper_phone,
+            self.relation,
+            self.document,
+            self.extra or None,
         )
+        fields = {number: value for number, value in enumerate(values, 1) if value is not None}
+        plain = cbor.encode_numbered(fields, has_floats=True)
         return plain + b"\x80" + bytes(-(len(plain) + 1) % PAD_TO)
 
     @staticmethod

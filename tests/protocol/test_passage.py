@@ -36,6 +36,18 @@ def test_a_header_comes_back_as_it_went(header: Header) -> None:
     assert Header.from_bytes(header.to_bytes()) == header
 
 
+@given(HEADERS)
+def test_a_header_is_written_deterministically(header: Header) -> None:
+    data = header.to_bytes()
+    assert cbor.encode(cbor.decode_strict(data)) == data  # the short way of writing gives the bytes of the long one
+
+
+@given(PERSONALS)
+def test_a_personal_part_is_written_deterministically(personal: Personal) -> None:
+    plain = personal.to_bytes().rstrip(b"\x00")[:-1]
+    assert cbor.encode(cbor.decode_strict(plain)) == plain
+
+
 @given(PERSONALS)
 def test_a_personal_part_comes_back_as_it_went_and_its_length_tells_little(personal: Personal) -> None:
     data = personal.to_bytes()
