@@ -20,7 +20,8 @@ _PURPOSE = "bundle 1"
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One part by name: "trust", "status", "policy", "vault", "place", "staff"; optional: "badges", "rules".
+    """One part by name: "trust", "status", "policy", "vault", "place", "staff"; optional: "badges", "rules",
+    "profiles", "venue", "notices".
 
     A kiosk fetches parts that it does not know and looks at none of them.
     """
