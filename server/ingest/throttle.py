@@ -1,46 +1,42 @@
-"""Slows down who fails again and again, and nobody else; in this process's memory, bounded."""
+"""Slows down machines that fail again and again, in the words that machines are answered with."""
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
 from datetime import datetime, timedelta
 
+from server.context import house
 from server.ingest.refusals import Refused
-
-MOST_KEPT = 10_000  # sources remembered; the oldest are forgotten first
+from server.web import throttle
+from server.web.throttle import source_of
 
 
 class Throttle:
-    """Counts failures of a source within a window; a source over the limit has to wait for the window's end."""
+    """A shared throttle (server/web/throttle.py) that refuses by itself.
 
-    def __init__(self, limit: int, window: timedelta) -> None:
-        self._limit, self._window = limit, window
-        self._failures: OrderedDict[str, tuple[datetime, int]] = OrderedDict()
-        self._lock = threading.Lock()
+    Call it while the request's own session holds no transaction: it counts in one of its own, so that a failure
+    counts although the request's changes are rolled back.
+    """
 
-    def check(self, source: str, now: datetime) -> None:
-        """Raise Refused (429) while *source* has to wait."""
-        with self._lock:
-            since, count = self._failures.get(source, (now, 0))
-        wait = since + self._window - now
-        if count >= self._limit and wait > timedelta(0):
+    def __init__(self, name: str, limit: int, window: timedelta) -> None:
+        self._counts = throttle.Throttle(name, limit, window)
+
+    def check(self, address: str | None, now: datetime, thing: str = "") -> None:
+        """Raise Refused (429) while *address* has to wait; *thing* counts one address apart for each thing it names."""
+        with house().database.reading() as reading:
+            wait_s = self._counts.seconds_to_wait(reading, _source(address, thing), now)
+        if wait_s:
             raise Refused(
                 429,
                 "too_many_failures",
                 "Too many failed attempts. Wait a little and try again.",
-                retry_after_s=max(1, round(wait.total_seconds())),
+                retry_after_s=wait_s,
             )
 
-    def note_failure(self, source: str, now: datetime) -> None:
-        """Count one failure of *source*."""
-        with self._lock:
-            since, count = self._failures.pop(source, (now, 0))
-            self._failures[source] = (since, count + 1) if now - since < self._window else (now, 1)
-            while len(self._failures) > MOST_KEPT:
-                self._failures.popitem(last=False)
+    def note_failure(self, address: str | None, now: datetime, thing: str = "") -> None:
+        """Count one failure of *address*."""
+        with house().database.writing() as writing:
+            self._counts.note(writing, _source(address, thing), now)
 
-    def forget(self) -> None:
-        """Forget every failure."""
-        with self._lock:
-            self._failures.clear()
+
+def _source(address: str | None, thing: str) -> str:
+    return f"{source_of(address)} {thing}" if thing else source_of(address)

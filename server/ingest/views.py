@@ -31,8 +31,8 @@ log = logging.getLogger("gatehouse.ingest")
 blueprint = Blueprint("ingest", __name__)
 
 MAX_ENROL_BYTES = 4096
-enrol_throttle = Throttle(20, timedelta(minutes=1))  # an address that tries codes; a token has 128 bits anyway
-exchange_throttle = Throttle(60, timedelta(minutes=1))  # an address that fails to be one kiosk
+enrol_throttle = Throttle("enrol", 20, timedelta(minutes=1))  # an address that tries codes; a token has 128 bits
+exchange_throttle = Throttle("exchange", 60, timedelta(minutes=1))  # an address that fails to be one kiosk
 
 
 @blueprint.post(EXCHANGE_PATH)
@@ -82,7 +82,7 @@ def exchange() -> ResponseReturnValue:
 @machines("a one-time enrolment code and the device's own key", max_bytes=MAX_ENROL_BYTES)
 def enrol_kiosk() -> ResponseReturnValue:
     """Make a kiosk of the device that proves it saw an enrolment code."""
-    now, source = house().now(), request.remote_addr or ""
+    now, source = house().now(), request.remote_addr
     enrol_throttle.check(source, now)
     body = _body()
     try:
@@ -119,14 +119,14 @@ def _verified(body: bytes) -> tuple[Device, Upload]:
     now = house().now()
     try:
         claimed = Upload.claimed_kiosk(body)
-        source = f"{request.remote_addr} {claimed.hex()}"
-        exchange_throttle.check(source, now)
+        source = request.remote_addr
+        exchange_throttle.check(source, now, claimed.hex())
         try:
             with house().database.reading() as reading:
                 device = find_device(reading, claimed)
             return device, Upload.from_bytes(body, device.key)
         except (Refused, ProtocolError):
-            exchange_throttle.note_failure(source, now)
+            exchange_throttle.note_failure(source, now, claimed.hex())
             raise
     except ProtocolError as error:
         log.info("exchange refused code=%s bytes=%d", error.code, len(body))

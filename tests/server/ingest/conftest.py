@@ -8,15 +8,7 @@ import pytest
 from flask import Flask
 
 from server.context import House
-from server.ingest import views
 from tests.server.ingest.fleet import PaperKiosk, VaultKeyRing, install_vault
-
-
-@pytest.fixture(autouse=True)
-def patient_throttles() -> None:
-    """Every test begins with nobody being slowed down."""
-    views.enrol_throttle.forget()
-    views.exchange_throttle.forget()
 
 
 @pytest.fixture
