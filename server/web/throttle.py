@@ -44,7 +44,7 @@ class Throttle:
         ).one_or_none()
         if row is None:
             return 0
-        count, ends_at = row._tuple()
+        count, ends_at = row
         return max(1, round((ends_at - now).total_seconds())) if count >= self.limit and ends_at > now else 0
 
     def note(self, writing: Session, source: str, now: datetime) -> None:
