@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import logging
+import queue
 import signal
+import socket
 import threading
 import time
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from types import FrameType
 from urllib.parse import urlsplit
 
@@ -20,11 +23,12 @@ from kiosk.actions import Action, ActionResult
 from kiosk.board import Board, Link, age_text, setup_state
 from kiosk.bundle_store import BundleStore
 from kiosk.camera import Camera, CameraState
+from kiosk.card_health import PartHealth, health_of, look
 from kiosk.card_photo import photograph_card
 from kiosk.clock import KioskClock
 from kiosk.decoder import Decoder
 from kiosk.desk import Desk
-from kiosk.enrol import EnrolError, Identity, enrol_by_text, load_identity
+from kiosk.enrol import EnrolError, Identity, device_code, enrol_by_text, load_identity
 from kiosk.inspection import InspectorView, inspect
 from kiosk.lane import Lane, RulesInForce
 from kiosk.opening import OpeningTests, board_part
@@ -33,7 +37,7 @@ from kiosk.provider import make_enquiries
 from kiosk.screen import Screen
 from kiosk.screen_state import Text
 from kiosk.service_notify import ServiceNotify
-from kiosk.store import Journal
+from kiosk.store import Journal, journal_bytes
 from kiosk.syncer import Health, Syncer
 from protocol.bundle import PlaceNames
 from protocol.policy import EntryPolicy
@@ -46,6 +50,7 @@ log = logging.getLogger("gatehouse.kiosk")
 _NO_TRUST = TrustList((), issued_at=datetime(2020, 1, 1, tzinfo=UTC))
 PREVIEW_WIDTH = 640
 FRAME_WAIT_S = 0.1
+ASK_ADDRESS_EVERY = 50  # turns of the loop that waits for a code, some seconds
 ENROL_PAUSE_S = 5.0  # after a code that did not enrol: let the person read why
 
 
@@ -75,6 +80,7 @@ class Entrance:
         self.lane: Lane | None = None
         self.desk: Desk | None = None
         self.opening: OpeningTests | None = None
+        self.machine: tuple[PartHealth, ...] = ()
         self.service = ServiceNotify()
         screen = replace(settings.screen, voice_cache=settings.data_dir / settings.screen.voice_cache)
         self.screen = Screen(screen, frame_source=self._preview, on_action=self._act, on_inspect=self._inspect)
@@ -95,21 +101,41 @@ class Entrance:
     # -- enrolment ---------------------------------------------------------------------------------------------------
 
     def _enrol(self, stop: threading.Event) -> Identity | None:
-        """Wait for the server's enrolment code in front of the camera; None when told to stop before."""
+        """Wait for the server's enrolment code, at the camera or the scan head; None when told to stop before."""
+        scanned: queue.SimpleQueue[str] = queue.SimpleQueue()
+        scan_head = make_scan_head(self.settings.scan_head)
+        if scan_head is None:
+            return self._wait_for_code(stop, scanned, None)
+        scan_head.on_code(lambda code: scanned.put(code.text))
+        with scan_head:  # the entrance opens it anew
+            return self._wait_for_code(stop, scanned, scan_head)
+
+    def _wait_for_code(
+        self, stop: threading.Event, scanned: queue.SimpleQueue[str], scan_head: SerialDevice | None
+    ) -> Identity | None:
         decoder, number, note = Decoder(), 0, None
         tried: set[str] = set()
         revision = 0
+        device = this_device(self.settings.data_dir)
+
+        def publish(note: Text | None) -> None:
+            camera = None if self.camera.state is CameraState.OFF else self.camera.status
+            self.screen.publish(setup_state(revision, camera, note, scan_head=scan_head, device=device))
+
         while not stop.is_set():
             revision += 1
+            if revision % ASK_ADDRESS_EVERY == 0:
+                device = this_device(self.settings.data_dir)
             self.service.alive()
-            self.screen.publish(setup_state(revision, self.camera.status, note))
+            publish(note)
             frame = self.camera.newest(number, FRAME_WAIT_S)
-            if frame is None:
-                continue
-            number = frame.number
-            codes = [c.text for c in decoder.read(frame.image) if c.text.startswith("GHE1:") and c.text not in tried]
+            seen = [] if frame is None else [code.text for code in decoder.read(frame.image)]
+            number = number if frame is None else frame.number
+            while not scanned.empty():
+                seen.append(scanned.get().strip())
+            codes = [text for text in seen if text.startswith("GHE1:") and text not in tried]
             for text in codes[:1]:
-                self.screen.publish(setup_state(revision, self.camera.status, Text("正在登记…", "Enrolling …")))
+                publish(Text("正在登记…", "Enrolling …"))
                 try:
                     enrolment = enrol_by_text(self.settings, text)
                 except EnrolError as error:
@@ -129,7 +155,13 @@ class Entrance:
     def _serve(self, identity: Identity, stop: threading.Event) -> None:
         settings, enrolment = self.settings, identity.enrolment
         bundles = BundleStore(settings.data_dir / "bundle", enrolment)
-        journal = Journal(settings.journal_path, enrolment.kiosk, identity.vault.seal[0].load())
+        journal = Journal(
+            settings.journal_path,
+            enrolment.kiosk,
+            identity.vault.seal[0].load(),
+            soft_bytes=settings.journal.soft_bytes,
+            most_bytes=settings.journal.most_bytes,
+        )
         clock = KioskClock(journal.last_stamp_ms())
         thermometer = make_thermometer(settings.thermometer)
         gate = make_gate(settings.gate, thermometer=thermometer)
@@ -154,7 +186,8 @@ class Entrance:
                 board.names = held.place
             status = syncer.status()
             sound = self.screen.sound_finding()
-            findings = () if sound is None else (sound,)
+            findings = tuple(part.what for part in self.machine if not part.is_fine)
+            findings += () if sound is None else (sound,)
             test = self.opening.today() if self.opening else None
             link = Link(status.state.value, status.text)
             self.screen.publish(board.state(lane, link, time.monotonic(), findings, board_part(test)))
@@ -227,9 +260,17 @@ class Entrance:
         for name, device in (("thermometer", lane.thermometer), ("gate", lane.gate), *lane.readers.items()):
             parts.append((name, device.status.state.value if device else "none"))
         parts.append(("clock", "sure" if lane.clock.is_sure else "unsure"))
+        self._look_at_machine()
+        parts += health_of(self.machine)
         parts += self.opening.health() if self.opening else ()
         faults = tuple(f for f in lane.degraded() if f != "no_network")
         return Health(tuple(parts), faults)
+
+    def _look_at_machine(self) -> None:
+        """Card, supply and heat, as often as the server is spoken to; never on the lane's thread."""
+        settings = self.settings
+        used, most = journal_bytes(settings.journal_path), settings.journal.most_bytes
+        self.machine = tuple(look(settings.data_dir, journal_bytes=used, journal_most=most))
 
     def _inspect(self) -> InspectorView | None:
         """Today's part of the journal for the inspector's page; on a web thread, beside the lane."""
@@ -255,6 +296,22 @@ class Entrance:
                 cv2.line(small, a, b, (80, 220, 80), 3)
         done, data = cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, 70])
         return data.tobytes() if done else None
+
+
+def this_device(data_dir: Path) -> Text:
+    """Which device this is and where the network sees it, for the screen of the first start."""
+    try:
+        code = device_code(data_dir)
+        number = f"{code[:4]} {code[4:8]} {code[8:12]} {code[12:]}"
+    except (EnrolError, OSError):
+        number = "–"
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+        try:
+            asking.connect(("192.0.2.1", 9))  # RFC 5737 TEST-NET-1; nothing is sent, only the own address is chosen
+            address = str(asking.getsockname()[0])
+        except OSError:
+            return Text(f"本机编号 {number} · 没有网络", f"Device {number} · no network")
+    return Text(f"本机编号 {number} · 网络地址 {address}", f"Device {number} · address {address}")
 
 
 class BundleRules:

@@ -31,8 +31,21 @@ class Link:
     trouble: Text | None = None  # the last problem in words, while there is one
 
 
-def setup_state(revision: int, camera: CameraStatus, note: Text | None) -> ScreenState:
-    """The screen of a device that is no kiosk yet: how to enrol it, and what became of the last try."""
+def setup_state(
+    revision: int,
+    camera: CameraStatus | None,
+    note: Text | None,
+    *,
+    scan_head: SerialDevice | None = None,
+    device: Text | None = None,
+) -> ScreenState:
+    """The screen of a device that is no kiosk yet: how to enrol it, and what became of the last try.
+
+    *camera* is None where none is set up; *device* says which device this is and where the network sees it.
+    """
+    parts: tuple[PartStatus, ...] = () if camera is None else (_camera_part(camera),)
+    if scan_head is not None:
+        parts += (_device_part("scanner", scan_head),)
     return ScreenState(
         revision=revision,
         view=View.SETUP,
@@ -40,10 +53,11 @@ def setup_state(revision: int, camera: CameraStatus, note: Text | None) -> Scree
         entrance=NOTHING,
         day_word=NOTHING,
         banner=Banner("warn", texts.MODES["not_enrolled"], NOTHING, 0, None),
-        parts=(_camera_part(camera),),
+        parts=parts,
         counts=(),
         occupancy=None,
         note=note,
+        prompt=device,
     )
 
 
@@ -243,5 +257,6 @@ def texts_of_journal(code: str) -> Text:
     return {
         "disk_full": Text("存储已满", "storage full"),
         "read_only": Text("存储只读", "storage is read-only"),
+        "journal_full": Text("记录已达上限，请上传或导出", "the journal is at its limit: send or carry it off"),
         "busy": Text("记录被其他程序占用", "the journal is used by another program"),
     }.get(code, Text("记录损坏", "the journal is damaged"))

@@ -126,6 +126,22 @@ def load_identity(data_dir: Path) -> Identity | None:
     return Identity(enrolment, key, vault)
 
 
+def device_code(data_dir: Path) -> str:
+    """The number that this device will have as a kiosk, in hex; its key is made when there is none.
+
+    Raises OSError for a disk that takes no key, and EnrolError for one that gives none back.
+    """
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True)
+        return signed.key_id(_own_key(data_dir / DEVICE_KEY).public_key()).hex()
+    except ProtocolError as error:
+        raise EnrolError(
+            f"The device's key in {data_dir} cannot be read: {error}.",
+            hint="Restore the folder from its backup, or give this device a new folder.",
+            code="damaged",
+        ) from error
+
+
 def enrol_by_text(settings: KioskSettings, text: str) -> Enrolment:
     """Enrol the kiosk of these *settings* with the text of an enrolment code (GHE1:...). Raises EnrolError."""
     sync = settings.sync

@@ -438,7 +438,7 @@ PAGE: Final[dict[str, Text]] = {
     "lost_contact_how": Text("请找工作人员人工登记，正在重新连接", "Please register with the staff; reconnecting"),
     "setup": Text("设置本机", "Set up this kiosk"),
     "setup_1": Text("在管理后台打开“登记终端”", "Open “Enrol a kiosk” in the console"),
-    "setup_2": Text("把二维码放到摄像头前", "Hold its QR code to the camera"),
+    "setup_2": Text("把二维码放到摄像头或扫码头前", "Hold its QR code to the camera or scan head"),
     "setup_3": Text("等待本机确认", "Wait for this kiosk to confirm"),
     "finding": Text("需要处理", "Needs attention"),
 }

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
@@ -19,9 +20,10 @@ from firmware_bridge.device import DeviceState
 from firmware_bridge.drivers.gatehouse_mcu import GatehouseMcu, McuGate
 from firmware_bridge.simulators.gatehouse_mcu import GatehouseMcuSimulator
 from firmware_bridge.simulators.sam_v import SamSimulator
-from firmware_bridge.simulators.scanners import Gm65Simulator
+from firmware_bridge.simulators.scanners import Gm65Simulator, LineScannerSimulator
 from kiosk.app import Entrance
-from kiosk.enrol import enrol
+from kiosk.enrol import device_code, enrol
+from kiosk.screen import ScreenError
 from tests.kiosk.sync.house import LiveServer
 
 pytestmark = pytest.mark.slow
@@ -116,3 +118,43 @@ def test_swapped_plugs_of_the_entrance_are_named(tmp_path: Path, sockets: Path, 
         other = head if named is reader else reader
         assert f"the {other.en_name} belongs on {other.port}" in named.status.en
         assert running.parts()["scanner"] is False
+
+
+def test_a_kiosk_without_a_camera_enrols_by_its_scan_head(tmp_path: Path, server: LiveServer) -> None:
+    link = tmp_path / "scanner"
+    kiosk = KioskSettings(
+        data_dir=tmp_path / "kiosk",
+        camera=CameraSettings(source="none"),
+        scan_head=ScanHeadSettings(driver="line", port=str(link), bauds=(9600,)),
+        screen=ScreenSettings(port=0, voice=False, sound="none", voice_cache=tmp_path / "voice"),
+    )
+    entrance, stop = Entrance(kiosk), threading.Event()
+    with LineScannerSimulator(link) as scanner:
+        serving = threading.Thread(target=entrance.run, args=(stop,))
+        serving.start()
+        try:
+
+            def shown() -> dict[str, Any]:
+                try:
+                    told: dict[str, Any] = requests.get(entrance.screen.address + "state", timeout=5).json()
+                except (requests.RequestException, ScreenError):
+                    return {}
+                return told
+
+            until(lambda: shown().get("view") == "setup", "the first screen")
+            until(lambda: [p["part"] for p in shown()["parts"] if p["good"]] == ["scanner"], "the scan head, alone")
+            number = device_code(tmp_path / "kiosk")
+            assert f"{number[:4]} {number[4:8]}" in shown()["prompt"]["zh"], "the device says who it is"
+            scanner.show("https://example.cn/not-one-of-ours")
+            scanner.show("GHE1:garbage")
+            until(lambda: (shown().get("note") or {}).get("zh", "").startswith("登记未成功"), "a refusal in words")
+            scanner.show(server.code())
+            until(lambda: entrance.desk is not None, "the entrance at work")
+            assert entrance.lane is not None and entrance.lane.place.kiosk.hex() == number
+            until(lambda: dict(entrance._health().parts).get("scanner") == "ready", "the head in the entrance's hands")
+            health = dict(entrance._health().parts)
+            assert {"card", "card_wear", "power", "heat"} <= health.keys(), "what the fleet page shows"
+        finally:
+            stop.set()
+            serving.join(30)
+    assert not serving.is_alive()
