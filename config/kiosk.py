@@ -71,6 +71,34 @@ class ProviderSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class JournalSettings:
+    """How large the journal may grow; what the server has not confirmed is never dropped to make room."""
+
+    soft_mb: int = (
+        1000  # from here on, records that have a receipt go at once instead of after sync.keep_after_receipt_h
+    )
+    most_mb: int = (
+        1500  # from here on nothing more is recorded: a partition that is full to the brim cannot be repaired
+    )
+
+    def __post_init__(self) -> None:
+        if not 16 <= self.most_mb <= 1_000_000:
+            raise ValueError(f"journal.most_mb is {self.most_mb}; expected 16 to 1000000.")
+        if not 8 <= self.soft_mb < self.most_mb:
+            raise ValueError(f"journal.soft_mb is {self.soft_mb}; expected 8 to below journal.most_mb.")
+
+    @property
+    def soft_bytes(self) -> int:
+        """The lower bound in bytes."""
+        return self.soft_mb * 2**20
+
+    @property
+    def most_bytes(self) -> int:
+        """The upper bound in bytes."""
+        return self.most_mb * 2**20
+
+
+@dataclass(frozen=True, slots=True)
 class KioskSettings:
     """Everything one entrance is told by its own file. What a verdict depends on comes in the signed bundle."""
 
@@ -83,6 +111,7 @@ class KioskSettings:
     id_card: IdCardSettings = field(default_factory=IdCardSettings)
     screen: ScreenSettings = field(default_factory=ScreenSettings)
     sync: SyncSettings = field(default_factory=SyncSettings)
+    journal: JournalSettings = field(default_factory=JournalSettings)
     provider: ProviderSettings = field(default_factory=ProviderSettings)
 
     @property

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes.util
-import os
 import shutil
 import socket
 import time
@@ -17,6 +16,7 @@ from config.kiosk import KioskSettings
 from firmware_bridge.build import make_gate, make_id_card_reader, make_scan_head, make_thermometer
 from firmware_bridge.device import DeviceState, DeviceStatus, SerialDevice
 from kiosk.camera import Camera, CameraState
+from kiosk.card_health import Machine, PartHealth, card, heat, power
 from kiosk.carrying import stopped_journal
 from kiosk.clock import BUILT_AFTER_MS, KioskClock
 from kiosk.decoder import available
@@ -24,10 +24,9 @@ from kiosk.enrol import load_identity
 from kiosk.files import write_whole
 from kiosk.opening import EVENT, FILE, OpeningTest, Probe, disk_word, thermometer_word
 from kiosk.screen_state import Text
-from kiosk.store import JournalError
+from kiosk.store import JournalError, journal_bytes
 from kiosk.verifying import verify_journal
 
-LEAST_FREE_MB = 200  # a month of passages without network and the system's own logs
 CAMERA_WAIT_S = 8.0
 DEVICE_WAIT_S = 5.0
 
@@ -47,6 +46,9 @@ def examine(settings: KioskSettings) -> Iterator[Finding]:
     """Look at one part after the other; never raises for what it finds. Opens camera and serial ports for a moment."""
     looks: tuple[Callable[[KioskSettings], Finding], ...] = (
         _disk,
+        _card,
+        _power,
+        _heat,
         _clock,
         _decoders,
         _voice,
@@ -94,8 +96,8 @@ def _disk(settings: KioskSettings) -> Finding:
     folder = settings.data_dir
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
-    free_mb = shutil.disk_usage(folder).free // 2**20
-    if not os.access(folder, os.W_OK):
+    answered = disk_word(folder)
+    if answered == "read_only":
         return Finding(
             "disk",
             False,
@@ -103,8 +105,15 @@ def _disk(settings: KioskSettings) -> Finding:
             Text("记录无法保存，入口会暂停放行", "passages cannot be kept, so nobody can be admitted"),
             Text("检查存储卡是否写保护或损坏", "check whether the memory card is locked or failing"),
         )
-    answered = disk_word(folder)
-    if answered in ("wrong", "failed"):
+    if answered == "full":
+        return Finding(
+            "disk",
+            False,
+            Text("存储卡已满", "the memory card is full"),
+            Text("记录无法保存，入口会暂停放行", "passages cannot be kept, so nobody can be admitted"),
+            Text("清理空间或换更大的存储卡", "free space, or fit a larger card"),
+        )
+    if answered != "ok":
         return Finding(
             "disk",
             False,
@@ -112,15 +121,24 @@ def _disk(settings: KioskSettings) -> Finding:
             Text("记录可能丢失", "passages may be lost"),
             Text("立即更换存储卡", "replace the memory card now"),
         )
-    if free_mb < LEAST_FREE_MB:
-        return Finding(
-            "disk",
-            False,
-            Text(f"存储卡只剩 {free_mb} MB", f"{free_mb} MB free on the memory card"),
-            Text("写满后无法记录", "when it is full nothing can be recorded"),
-            Text("清理空间或换更大的存储卡", "free space, or fit a larger card"),
-        )
-    return Finding("disk", True, Text(f"可用 {free_mb} MB", f"{free_mb} MB free"))
+    return Finding("disk", True, Text("写入后能读回", "what is written is read back"))
+
+
+def _card(settings: KioskSettings) -> Finding:
+    used, most = journal_bytes(settings.journal_path), settings.journal.most_bytes
+    return _told(card(settings.data_dir, Machine(), journal_bytes=used, journal_most=most))
+
+
+def _power(settings: KioskSettings) -> Finding:
+    return _told(power(Machine()))
+
+
+def _heat(settings: KioskSettings) -> Finding:
+    return _told(heat(Machine()))
+
+
+def _told(health: PartHealth) -> Finding:
+    return Finding(health.part, health.is_fine, health.what, health.why, health.do)
 
 
 def _clock(settings: KioskSettings) -> Finding:

@@ -28,7 +28,10 @@ log = logging.getLogger("gatehouse.journal")
 
 
 class JournalError(GatehouseError):
-    """The journal could not take or give a record. Codes: disk_full, read_only, damaged, other_kiosk, busy."""
+    """The journal could not take or give a record.
+
+    Codes: disk_full, journal_full, read_only, damaged, other_kiosk, busy, fork.
+    """
 
     code = "journal"
 
@@ -104,9 +107,16 @@ class Journal:
         vault: SealPublicKey,
         *,
         random: Callable[[int], bytes] = os.urandom,
+        soft_bytes: int = 0,
+        most_bytes: int = 0,
     ) -> None:
-        """Open or create the journal at *path*; raises JournalError with what to do."""
+        """Open or create the journal at *path*; raises JournalError with what to do.
+
+        From *soft_bytes* on `purge` keeps nothing longer than it must, from *most_bytes* on `append` refuses (0: no
+        bound). Unsent records are kept in any case.
+        """
         self.path = path
+        self._soft_bytes, self._most_bytes = soft_bytes, most_bytes
         self.kiosk = kiosk
         self._vault = vault
         self._random = random
@@ -175,6 +185,7 @@ class Journal:
         """
         with self._lock:
             started = time.perf_counter()
+            self._refuse_when_too_large()
             sealer = self._sealer_for(day)
             try:
                 self._db.execute("BEGIN IMMEDIATE")
@@ -216,6 +227,23 @@ class Journal:
         if self.on_append:
             self.on_append(stored)
         return stored
+
+    def _refuse_when_too_large(self) -> None:
+        if not self._most_bytes or journal_bytes(self.path) < self._most_bytes:  # the usual case, without SQLite
+            return
+        if self._used_bytes() >= self._most_bytes:
+            raise JournalError(
+                f"{self.path} has reached its limit of {self._most_bytes // 2**20} MB.",
+                hint="Connect the network, or carry the journal on a stick and take the server's receipt.",
+                code="journal_full",
+            )
+
+    def _used_bytes(self) -> int:
+        """What the records take, without the room that purged ones left in the file."""
+        pages, free, size = (
+            self._db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "freelist_count", "page_size")
+        )
+        return int((pages - free) * size)
 
     def _undo(self) -> None:
         """After a failure: end the transaction, then believe the disk and not the memory."""
@@ -380,10 +408,13 @@ class Journal:
 
         *server_now_ms* is the time in a verified answer of the server: our own clock may be wrong.
 
-        The record at the receipt itself stays until a later one replaces it, and the head always stays.
+        The record at the receipt itself stays until a later one replaces it, and the head always stays. A journal
+        above its lower bound keeps nothing that has a receipt.
         """
         with self._lock:
             try:
+                if self._soft_bytes and self._used_bytes() >= self._soft_bytes:
+                    keep_ms = 0
                 self._db.execute("BEGIN IMMEDIATE")
                 through = self._db.execute(
                     "SELECT coalesce(max(sequence), 0) FROM receipt WHERE at_ms <= ?", (server_now_ms - keep_ms,)
@@ -409,6 +440,17 @@ class Journal:
         with self._lock:
             row = self._db.execute("SELECT max(at_ms) FROM record").fetchone()
         return row[0] if row else None
+
+
+def journal_bytes(path: Path) -> int:
+    """What the journal at *path* takes on disk, its write-ahead log included; 0 before there is one."""
+    size = 0
+    for name in (path, path.with_name(path.name + "-wal")):
+        try:
+            size += name.stat().st_size
+        except OSError:
+            continue
+    return size
 
 
 def _take_alone(path: Path) -> int:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from kiosk.store import Journal, JournalError
+from kiosk.store import Journal, JournalError, journal_bytes
 from kiosk.verifying import verify_journal
 from protocol.exchange import Receipt
 from protocol.journal import Record, continue_chain, genesis, header_of
@@ -238,3 +238,28 @@ def test_events_stand_in_the_same_chain_and_hold_nothing_sealed(journal: Journal
     _, _, (record,) = journal.unsent(10)
     header = header_of(record, device.id)
     assert (header.event, header.detail, record.sealed) == ("started", (("version", "0.1.0"),), b"")
+
+
+def fill(journal: Journal, device: Device, megabytes: int) -> None:
+    """As many real records as take so much room."""
+    extra = tuple((f"n{i}", "x" * 200) for i in range(30))
+    while journal._used_bytes() < megabytes * 2**20:
+        journal.append(device.place, stamp(), facts(), Personal(name="x", extra=extra), day=DAY)
+
+
+def test_a_journal_at_its_limit_refuses_and_keeps_everything_it_has(tmp_path: Path) -> None:
+    device, vault = Device(), VaultKey()
+    journal = Journal(tmp_path / "j.db", device.id, vault.public, soft_bytes=2**20, most_bytes=2 * 2**20)
+    with pytest.raises(JournalError) as full:
+        fill(journal, device, 100)
+    assert full.value.code == "journal_full" and "stick" in full.value.hint
+    held = journal.head()[0]
+    assert journal_bytes(journal.path) < 16 * 2**20 and journal.unsent_count() == held
+    assert journal.purge(0, 2**52) == 0, "nothing that no receipt covers ever goes"
+    sequence, head = journal.head()
+    journal.accept_receipt(Receipt(device.id, sequence, head, 1_790_000_000_000), b"signed")
+    assert journal.purge(48 * 3_600_000, 1_790_000_000_001) == sequence, "above the lower bound a receipt is enough"
+    journal.append(device.place, stamp(), facts(), day=DAY)  # and the entrance records again, without a new file
+    assert journal.head()[0] == held + 1
+    assert journal.purge(48 * 3_600_000, 1_790_000_000_001) == 0
+    journal.close()
