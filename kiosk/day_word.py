@@ -6,6 +6,7 @@ It is drawn with the venue's secret from the bundle, so that a painted screen ca
 from __future__ import annotations
 
 import hmac
+from functools import lru_cache
 
 from kiosk.screen_state import Text
 
@@ -25,6 +26,7 @@ WORDS: tuple[Text, ...] = tuple(
 )
 
 
+@lru_cache(maxsize=4)  # asked for with every picture of the screen, and changes once a day
 def day_word(venue_key: bytes, day: str) -> Text:
     """The word of *day* ("2026-11-21") for a venue's secret; an empty text without a secret."""
     if not venue_key:

@@ -117,6 +117,15 @@ class Timing:
 
 
 @dataclass(frozen=True, slots=True)
+class _Ready:
+    """What the next code is judged by, gathered while nobody waits for it: before each look, so a picture old."""
+
+    rules: RulesInForce
+    strictness: CheckPolicy
+    around: Surroundings
+
+
+@dataclass(frozen=True, slots=True)
 class _Answered:
     outcome: Outcome
     at_ms: int
@@ -177,7 +186,8 @@ class Lane:
         self._window: Window | None = None
         self._jobs: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._current = b""  # digest of the code of the person being served
-        self._around: Surroundings | None = None
+        self._around: Surroundings | None = None  # of the person being served
+        self._ready: _Ready | None = None
         self._cost = dict.fromkeys(("decode", "verify", "decide", "seal", "commit", "publish"), 0.0)
         self.ladder = Ladder()  # what people are told to be out of order
         self._proxy: _Proxy | None = None
@@ -206,6 +216,7 @@ class Lane:
 
     def _turn(self) -> None:
         """One look, and whatever is due."""
+        self._ready = self._get_ready()
         frame = self.camera.newest(self._frame_number, FRAME_WAIT_S)
         self._poll_window()  # before this frame is decoded: whoever waits for a verdict waits for no picture
         if frame is not None:
@@ -281,8 +292,10 @@ class Lane:
         if self._asking is not None and self._asking.digest == digest:
             return  # its answer is on the way
         started = time.perf_counter()
-        rules = self.rules.in_force()
-        checked = self._check(seen.text, rules)
+        ready = self._ready or self._get_ready()
+        checked = check(
+            seen.text, ready.rules.trust, at=self.clock.now(), status=ready.rules.status, policy=ready.strictness
+        )
         self._cost["verify"] = time.perf_counter() - started
         if checked.kind in NOT_A_PASSAGE:
             self._answer_note(checked)
@@ -359,9 +372,6 @@ class Lane:
         """The next code or card is shown for somebody else (代扫); *helper* says who helps and how related."""
         self._proxy = _Proxy(operator, helper, reading, time.monotonic() + within_s)
 
-    def _check(self, text: str, rules: RulesInForce) -> Checked:
-        return check(text, rules.trust, at=self.clock.now(), status=rules.status, policy=check_policy(rules))
-
     def _is_replay(self, checked: Checked) -> bool:
         """Whether this very code already admitted somebody here (pass-back); a held one may be shown again."""
         credential = checked.credential
@@ -388,7 +398,7 @@ class Lane:
         started = time.perf_counter()
         self._current = digest
         self._asking = None  # whoever waited for a provider's answer was overtaken; it is kept for their next try
-        self._around = self.surroundings()
+        self._around = (self._ready or self._get_ready()).around
         effects = self.station.code(person, self._around, time.monotonic())
         self._cost["decide"] = time.perf_counter() - started
         self.carry_out(effects)
@@ -502,6 +512,10 @@ class Lane:
             (self.journal_problem is not None, "journal_unavailable"),
         ]
         return tuple(word for is_so, word in found if is_so)
+
+    def _get_ready(self) -> _Ready:
+        rules = self.rules.in_force()
+        return _Ready(rules, check_policy(rules), self.surroundings())
 
     def surroundings(self) -> Surroundings:
         """What a decision at this moment rests on."""
