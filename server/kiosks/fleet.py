@@ -78,6 +78,30 @@ def is_in(condition: Condition, now: datetime, settings: FleetSettings) -> Colum
     return and_(serving, Kiosk.last_seen_at >= seen_since, fine)
 
 
+# What a kiosk says of its card and its supply (kiosk/card_health.py), in words and with a sign; another word is shown
+# as it came, and a kiosk that said nothing has a dash.
+CARD_NAMES: dict[str, tuple[str, str]] = {
+    "ok": ("good", "Sound"),
+    "low": ("wait", "Little room"),
+    "wearing": ("wait", "Wearing out"),
+    "full": ("bad", "Full"),
+    "no_files": ("bad", "Full of files"),
+    "journal_full": ("bad", "Journal at its limit"),
+    "worn_out": ("bad", "Worn out"),
+    "errors": ("bad", "File system errors"),
+    "read_only": ("bad", "Read-only"),
+    "unknown": ("off", "Unknown"),
+}
+POWER_NAMES: dict[str, tuple[str, str]] = {
+    "ok": ("good", "Sound"),
+    "was_throttled": ("good", "Slowed down earlier"),
+    "was_under_voltage": ("wait", "Voltage too low earlier"),
+    "throttled": ("wait", "Slowed down"),
+    "under_voltage": ("bad", "Voltage too low"),
+    "unknown": ("off", "Unknown"),
+}
+
+
 @dataclass(frozen=True, slots=True)
 class FleetRow:
     """One kiosk as the tables show it."""
@@ -86,10 +110,30 @@ class FleetRow:
     condition: str  # in words
     kind: str  # good, wait, bad, off
     clock_is_off: bool
+    card: tuple[str, str] | None  # sign and words; None: it said nothing
+    power: tuple[str, str] | None
 
 
 def fleet_row(kiosk: Kiosk, now: datetime, settings: FleetSettings) -> FleetRow:
     """*kiosk* with its condition in words."""
     condition = condition_of(kiosk, now, settings)
     is_off = kiosk.clock_offset_ms is not None and abs(kiosk.clock_offset_ms) >= settings.clock_alarm_ms
-    return FleetRow(kiosk, CONDITION_NAMES[condition], CONDITION_KINDS[condition], is_off)
+    told = parts_of(kiosk)
+    return FleetRow(
+        kiosk,
+        CONDITION_NAMES[condition],
+        CONDITION_KINDS[condition],
+        is_off,
+        _named(CARD_NAMES, told.get("card")),
+        _named(POWER_NAMES, told.get("power")),
+    )
+
+
+def parts_of(kiosk: Kiosk) -> dict[str, str]:
+    """What the kiosk's last exchange said of its parts, by name; empty before the first."""
+    told = (kiosk.health or {}).get("parts")
+    return {str(part): str(word) for part, word in told.items()} if isinstance(told, dict) else {}
+
+
+def _named(names: dict[str, tuple[str, str]], word: str | None) -> tuple[str, str] | None:
+    return None if word is None else names.get(word, ("off", word))

@@ -26,7 +26,7 @@ from server.kiosks.deciding import (
     make_enrolment_code,
     possible,
 )
-from server.kiosks.fleet import CONDITION_NAMES, TROUBLE, Condition, fleet_row, is_in
+from server.kiosks.fleet import CONDITION_NAMES, TROUBLE, Condition, fleet_row, is_in, parts_of
 from server.kiosks.forms import DecisionForm, EnrolForm
 from server.kiosks.models import KIOSK_ID_BYTES, EnrolmentCode, Kiosk
 from server.vault_keys import VaultKeysError
@@ -225,6 +225,7 @@ def _page(kiosk: Kiosk, form: DecisionForm, tried: Decision | None) -> str:
         "kiosks/show.html",
         row=fleet_row(kiosk, house().now(), house().settings.fleet),
         kiosk=kiosk,
+        parts=parts_of(kiosk),
         form=form,
         tried=tried,
         decisions=[(d, DECISION_NAMES[d], STEPS[d].is_final) for d in possible(kiosk)] if may_decide else [],

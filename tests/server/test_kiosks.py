@@ -240,7 +240,8 @@ def test_a_foreign_vault_file_is_refused(house: House, vault: TestVault) -> None
     assert read_vault_keys(path, vault.fingerprint).fingerprint.hex() == vault.fingerprint
     with pytest.raises(VaultKeysError, match="another vault"):
         read_vault_keys(path, "00" * 16)
-    path.write_bytes(path.read_bytes()[:-1] + b"\0")
+    last = path.read_bytes()[-1]
+    path.write_bytes(path.read_bytes()[:-1] + bytes((last ^ 1,)))
     with pytest.raises(VaultKeysError, match="cannot be used"):
         read_vault_keys(path)
 
@@ -252,3 +253,22 @@ def test_an_incomplete_enrolment_form_makes_nothing(
     assert as_person("street").post(f"/venues/{V}/enrol", fields).status_code == 422
     with house.database.reading() as reading:
         assert reading.query(EnrolmentCode).count() == 0
+
+
+def test_card_and_supply_stand_in_words_beside_each_kiosk(house: House, as_person: Callable[[str], Browser]) -> None:
+    parts = {"card": "wearing", "card_wear": "90%", "power": "under_voltage", "heat": "ok"}
+    put_kiosk(house, last_seen_at=NOON, health={"parts": parts, "faults": ["no_thermometer"]})
+    fleet = as_person("street").get("/kiosks").text
+    assert "寿命将尽" in fleet and "电压不足" in fleet
+    page = as_person("street").get(f"/kiosks/{KIOSK.hex()}").text
+    assert "寿命将尽" in page and "90%" in page and "no_thermometer" in page and "{" not in page.split("<dl")[1]
+
+
+@pytest.mark.parametrize("health", [None, {}, {"parts": {}}, {"parts": "nonsense"}, {"parts": {"card": "of later"}}])
+def test_what_a_kiosk_does_not_say_is_a_dash_and_a_word_of_later_is_shown(
+    house: House, as_person: Callable[[str], Browser], health: dict[str, Any] | None
+) -> None:
+    put_kiosk(house, last_seen_at=NOON, health=health)
+    fleet = as_person("street").get("/kiosks")
+    assert fleet.status_code == 200 and "—" in fleet.text
+    assert ("of later" in fleet.text) is (health == {"parts": {"card": "of later"}})
