@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from datetime import time
 from pathlib import Path
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -118,6 +119,67 @@ class FleetSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class CaseSettings:
+    """Deadlines of workflows, and the hours in which clocks stand still (requirements F-01, F-08, F-12, F-15, F-16)."""
+
+    quiet_from: str = "22:00"  # in time_zone
+    quiet_to: str = "07:00"
+    review_days: int = 5  # an application for a code, from sending to a decision
+    fault_response_hours: int = 2  # N-23: from report to the first person who takes it
+    fault_repair_hours: int = 48
+    rectify_days: int = 7
+    tip_off_hours: int = 24  # from receipt to screening
+    query_hours: int = 4  # from request to decision, before somebody higher is called in
+    daily_check_at: str = "20:00"  # by when each venue's daily check is done
+    daily_check_reminder_hours: int = 2
+    training_valid_days: int = 365
+    training_notice_days: int = 30  # before a pass ends
+    training_min_hours: int = 16  # N-40
+    training_pass_mark: int = 80
+
+    def __post_init__(self) -> None:
+        for name in ("quiet_from", "quiet_to", "daily_check_at"):
+            _clock_time(name, getattr(self, name))
+        for name in (
+            "review_days",
+            "fault_response_hours",
+            "fault_repair_hours",
+            "rectify_days",
+            "tip_off_hours",
+            "query_hours",
+            "daily_check_reminder_hours",
+            "training_valid_days",
+            "training_notice_days",
+            "training_min_hours",
+        ):
+            if not 1 <= getattr(self, name) <= 3650:
+                raise ValueError(f"cases.{name} is {getattr(self, name)}; expected 1 to 3650.")
+        if not 1 <= self.training_pass_mark <= 100:
+            raise ValueError(f"cases.training_pass_mark is {self.training_pass_mark}; expected 1 to 100.")
+
+    @property
+    def quiet_from_time(self) -> time:
+        """When quiet hours begin."""
+        return _clock_time("quiet_from", self.quiet_from)
+
+    @property
+    def quiet_to_time(self) -> time:
+        """When quiet hours end."""
+        return _clock_time("quiet_to", self.quiet_to)
+
+    @property
+    def daily_check_time(self) -> time:
+        """By when the daily check is done."""
+        return _clock_time("daily_check_at", self.daily_check_at)
+
+
+def _clock_time(name: str, text: str) -> time:
+    if not re.fullmatch("([01][0-9]|2[0-3]):[0-5][0-9]", text):
+        raise ValueError(f"cases.{name} is {text!r}; expected HH:MM.")
+    return time.fromisoformat(text)
+
+
+@dataclass(frozen=True, slots=True)
 class VaultSettings:
     """How to reach the vault, the only process that can open sealed passages."""
 
@@ -149,6 +211,7 @@ class ServerSettings:
     trust: TrustSettings = field(default_factory=TrustSettings)
     fleet: FleetSettings = field(default_factory=FleetSettings)
     vault: VaultSettings = field(default_factory=VaultSettings)
+    cases: CaseSettings = field(default_factory=CaseSettings)
 
     def __post_init__(self) -> None:
         url = urlsplit(self.public_url)
