@@ -19,6 +19,7 @@ from server.bundles.staff import set_staff
 from server.codes.issuing import issue, record_posting, record_print
 from server.residents.codes import close_identity
 from server.residents.models import HealthStatus, Resident
+from server.residents.registering import number_tag
 from server.venues.models import Entrance, Venue
 
 VENUE_ID = bytes.fromhex("6a6c74736700")
@@ -126,6 +127,7 @@ def seed(writing: Session, *, password: str, at: datetime) -> None:
         )
         resident = Resident(id=user.id, user_id=user.id, created_at=at, area_code=COMMUNITY)
         resident.identity = close_identity(resident.id, Identity(person.full_name, person.id_number, PHONE))
+        resident.number_tag = number_tag(person.id_number)
         writing.add(resident)
         writing.flush()
         audit(writing, "resident.created", Thing("resident", resident.id), at=at)

@@ -37,6 +37,7 @@ ALG = Alg.ES256  # of every issuer key
 KID_BYTES = 4  # credentials.md 4.1
 PSEUDONYM_BYTES = 8  # credentials.md 4.1
 WORD_KEY_BYTES = 16
+NUMBER_TAG_BYTES = 16
 ISSUER_VALID = timedelta(days=730)
 OVERLAP = timedelta(days=30)  # a new key is published this long before it signs, so that offline kiosks know it
 _NONCE_BYTES = 12  # RFC 8439
@@ -225,6 +226,11 @@ class KeyStore:
         """The 8 bytes that stand for a resident on codes of one *day*: without the key, two days cannot be linked."""
         day_key = hmac.digest(self._residents, b"gatehouse pseudonyms of " + day.isoformat().encode(), "sha256")
         return hmac.digest(day_key, resident_id.encode(), "sha256")[:PSEUDONYM_BYTES]
+
+    def resident_number_tag(self, id_number: str) -> bytes:
+        """The 16 bytes by which an ID number is known to be registered: without the key they tell nothing of it."""
+        tag_key = hmac.digest(self._residents, b"gatehouse resident numbers 1", "sha256")
+        return hmac.digest(tag_key, id_number.encode(), "sha256")[:NUMBER_TAG_BYTES]
 
     def venue_word_key(self, venue_id: bytes) -> bytes:
         """The 16 bytes from which a venue's kiosks draw their word of the day (protocol/bundle.py, PlaceNames)."""

@@ -50,4 +50,8 @@ ACTION_NAMES: dict[str, str] = {
     "keys.retired": "Key retired",
     "resident.created": "Resident added",
     "resident.status_set": "Health status set",
+    "resident.moved": "Resident moved",
+    "resident.phone_changed": "Resident's phone changed",
+    "resident.account_opened": "Resident's account opened",
+    "resident.withdrawn": "Registration ended",
 }

@@ -80,6 +80,16 @@ def revoke(writing: Session, carried: PaperCode | StaffBadge, reason: str, area_
     _end(writing, carried, reason, Thing(kind, carried.short_id, area_path))
 
 
+def end_papers(writing: Session, resident: Resident, reason: str, area_path: str) -> int:
+    """End every paper code of *resident* that doors still accept; returns how many."""
+    now, ended = house().now(), 0
+    for code in writing.scalars(select(PaperCode).where(PaperCode.resident_id == resident.id)):
+        if code.holds(now):
+            _end(writing, code, reason, Thing("paper_code", code.short_id, area_path))
+            ended += 1
+    return ended
+
+
 def text_of(carried: PaperCode | StaffBadge) -> str:
     """The text of its QR code, signed afresh: the database holds none that could be copied.
 

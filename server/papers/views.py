@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from flask import Blueprint, Response, abort, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from sqlalchemy import select
 from sqlalchemy.orm import Session, joinedload
 
 from protocol.credentials.health_code import mask_name
-from protocol.credentials.identity import Identity
 from server.accounts.rights import Place, person, require
 from server.accounts.roles import Act, Permission
 from server.areas.models import Area
@@ -22,8 +19,9 @@ from server.papers.forms import EndForm, FindForm
 from server.papers.issuing import PaperError, issue_paper_code, revoke, text_of
 from server.papers.models import PaperCode
 from server.residents.codes import open_identity, standing
+from server.residents.finding import matching
 from server.residents.models import Resident
-from server.residents.views import COLOUR_NAMES
+from server.residents.words import COLOUR_NAMES
 from server.web.access import needs
 from server.web.language import tell
 from server.web.pages import PAGE_ROWS, page_of
@@ -73,7 +71,8 @@ def found() -> ResponseReturnValue:
     if not form.validate_on_submit():
         return render_template("papers/find.html", form=form, found=None), 422
     matches = [
-        (resident, area, mask_name(who.name)) for resident, area, who in _matching(session(), form.words.data.strip())
+        (resident, area, mask_name(who.name))
+        for resident, area, who in matching(session(), person().reach(*ISSUES), form.words.data.strip())
     ]
     return render_template("papers/find.html", form=form, found=matches[:MOST_FOUND], is_cut=len(matches) > MOST_FOUND)
 
@@ -84,7 +83,7 @@ def issue(resident_id: str) -> ResponseReturnValue:
     """Issue a paper code for a resident; one that was out before ends."""
     resident = session().get(Resident, resident_id)
     area = session().get(Area, resident.area_code) if resident is not None and resident.area_code else None
-    if resident is None or area is None:
+    if resident is None or resident.withdrawn_at is not None or area is None:
         abort(404)
     require(*ISSUES, place=Place(area.path))
     code = issue_paper_code(session(), resident, area, by=person().id)
@@ -184,26 +183,3 @@ def _masked(resident: Resident) -> str:
         return mask_name(open_identity(resident).name)
     except KeyStoreError:
         return "—"
-
-
-def _matching(reading: Session, words: str) -> Iterator[tuple[Resident, Area, Identity]]:
-    """Residents within reach whose name, ID number or phone is *words*, or ends with it from four characters on.
-
-    Names are encrypted one by one, so every resident within reach is opened: a community has thousands, and opening
-    one takes microseconds.
-    """
-    rows = reading.execute(
-        select(Resident, Area)
-        .join(Area, Area.code == Resident.area_code)
-        .where(person().reach(*ISSUES).condition(Area.path))
-        .order_by(Resident.id)
-    )
-    wanted = words.replace(" ", "").upper()
-    for resident, area in rows:
-        try:
-            who = open_identity(resident)
-        except KeyStoreError:
-            continue
-        parts = [part.replace(" ", "").upper() for part in (who.name, who.id_number, who.phone) if part]
-        if wanted in parts or (len(wanted) >= 4 and any(part.endswith(wanted) for part in parts[1:])):
-            yield resident, area, who

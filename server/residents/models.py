@@ -17,9 +17,14 @@ class Resident(Base):
 
     id: Mapped[str] = mapped_column(String(16), primary_key=True, default=new_id)
     user_id: Mapped[str] = mapped_column(ForeignKey("user_account.id"), unique=True)
-    identity: Mapped[bytes] = mapped_column(LargeBinary(256))  # KeyStore.encrypt_resident of a packed Identity
+    identity: Mapped[bytes] = mapped_column(
+        LargeBinary(256)
+    )  # KeyStore.encrypt_resident of a packed Identity; b"" once withdrawn
     created_at: Mapped[datetime]
     area_code: Mapped[str | None] = mapped_column(ForeignKey("area.code"), index=True)  # whose workers look after them
+    # KeyStore.resident_number_tag: one person is registered once; none for rows of earlier versions and after the end
+    number_tag: Mapped[bytes | None] = mapped_column(LargeBinary(16), unique=True, index=True)
+    withdrawn_at: Mapped[datetime | None]  # from then on `identity` is empty
 
 
 class HealthStatus(Base):

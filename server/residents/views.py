@@ -8,44 +8,23 @@ from flask import Blueprint, abort, render_template
 from flask.typing import ResponseReturnValue
 from sqlalchemy import select
 
-from protocol.words import Colour
 from server.accounts.rights import person
 from server.accounts.roles import Act, Permission
 from server.context import house
 from server.db import session
 from server.keystore import KeyStoreError
+from server.residents import desk
 from server.residents.codes import ShownCode, make_code
 from server.residents.models import Resident
+from server.residents.words import CAUSE_NAMES, COLOUR_MEANS, COLOUR_NAMES
 from server.vault_keys import VaultKeysError
 from server.web.access import needs
 from server.web.qr import Level, QrDrawing, draw
 
 blueprint = Blueprint("residents", __name__)
+blueprint.register_blueprint(desk.blueprint)
 
 RENEW_BEFORE_S = 30  # the page loads itself again this long before the code ends
-
-COLOUR_NAMES: dict[Colour, str] = {
-    Colour.GREEN: "Green code",
-    Colour.YELLOW: "Yellow code",
-    Colour.RED: "Red code",
-    Colour.GREY: "No data",
-}
-COLOUR_MEANS: dict[Colour, str] = {
-    Colour.GREEN: "Nothing stands against entering. The entrance also measures your temperature.",
-    Colour.YELLOW: "Please have a test first. Staff at the entrance will help you.",
-    Colour.RED: "Please stay where you are and call your community.",
-    Colour.GREY: "There is no valid statement about you. Ask your community to renew it.",
-}
-CAUSE_NAMES: dict[str, str] = {
-    "test_negative": "Negative test",
-    "test_due": "A test is due",
-    "test_positive": "Positive test",
-    "close_contact": "Close contact",
-    "returned_from_risk_area": "Back from a risk area",
-    "no_risk_known": "No risk known",
-    "expired": "The last statement has expired",
-    "none": "No statement yet",
-}
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ ITEMS: tuple[tuple[str, str], ...] = (
     ("My health code", "residents.own_code"),
     ("Venues", "venues.index"),
     ("Venue codes", "codes.index"),
+    ("Residents", "residents.desk.index"),
     ("Paper codes", "papers.index"),
     ("Kiosks", "kiosks.index"),
     ("My queries", "queries.index"),
@@ -53,8 +54,8 @@ def menu() -> list[MenuItem]:
 
 def _same_subject(here: str, endpoint: str) -> bool:
     """A page deeper in a subject belongs to its list; the pages of console and queries stand for themselves."""
-    subject = endpoint.split(".")[0]
-    return subject not in {"console", "queries"} and here.split(".")[0] == subject
+    subject = endpoint.rpartition(".")[0]
+    return subject not in {"console", "queries"} and here.rpartition(".")[0] == subject
 
 
 def _may_open(somebody: Person, endpoint: str) -> bool:

@@ -10,12 +10,15 @@ from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
+from protocol.credentials.identity import Identity
 from server.accounts.models import RoleAssignment, User
 from server.accounts.passwords import hash_password
 from server.accounts.roles import Role
 from server.areas.models import Level, area_row
 from server.context import House
 from server.kiosks.models import Kiosk
+from server.residents.codes import close_identity
+from server.residents.models import Resident
 from server.venues.models import Entrance, Venue
 
 PASSWORD = "a long pass phrase"
@@ -160,3 +163,14 @@ def put_kiosk(house: House, kiosk_id: bytes = KIOSK, venue_id: bytes = LIBRARY, 
     }
     with house.database.writing() as writing:
         writing.add(Kiosk(id=kiosk_id, venue_id=venue_id, entrance=1, **values))
+
+
+def put_resident(app: Flask, house: House, resident_id: str, area_code: str = "510104001001") -> None:
+    """A resident with an account of their own, who has no name that a test would look for."""
+    with app.app_context(), house.database.writing() as writing:
+        user = User(name=f"r-{resident_id}", display_name="居*民", password="-", is_active=False, created_at=NOON)
+        writing.add(user)
+        writing.flush()
+        resident = Resident(id=resident_id, user_id=user.id, created_at=NOON, area_code=area_code)
+        resident.identity = close_identity(resident_id, Identity("居小民", "E12345678", "+8613800138001"))
+        writing.add(resident)

@@ -24,6 +24,7 @@ from selenium.webdriver.support.ui import WebDriverWait
 from werkzeug.serving import make_server
 
 from config.server import ServerSettings
+from protocol.credentials.identity import check_digit
 from protocol.words import Colour
 from server import create_app
 from server.codes.models import VenueCode
@@ -252,6 +253,49 @@ def test_residents_and_visitors_use_a_phone(live: tuple[Flask, str], console: Co
     assert "您扫描的场所码属于" in console.sees()
     _fits_the_width(console)
     console.picture("scanned", tmp_path)
+
+
+def test_a_resident_from_entry_to_a_paper_code(console: Console, tmp_path: Path) -> None:
+    console.signs_in("community")
+    console.presses("居民登记")
+    _is_fit_for_everybody(console)
+    console.picture("residents", tmp_path)
+    console.presses("登记居民")
+    number = "51010419910203404" + check_digit("51010419910203404")
+    for field, text in (("name", "陈大文"), ("id_number", number[:-1]), ("phone", "138 0013 8000")):
+        console.driver.find_element(By.ID, field).send_keys(text)
+    console.driver.find_element(By.ID, "phone").send_keys(Keys.ENTER)
+    console.awaits("身份证号码应为 18 位")
+    _is_fit_for_everybody(console)
+    console.driver.find_element(By.ID, "id_number").send_keys(number[-1] + Keys.ENTER)
+    console.awaits("居民已登记")
+    _is_fit_for_everybody(console)
+    console.driver.find_element(By.CSS_SELECTOR, "form[action$=statements] button").click()
+    console.awaits("已记录")
+    console.picture("resident-entry", tmp_path)
+    console.presses("签发纸质码")
+    console.awaits("陈*文")
+    console.driver.back()
+    console.presses("生成用户名和密码")
+    console.awaits("初始密码")
+    _is_fit_for_everybody(console)
+    console.picture("resident-account", tmp_path)
+    table = tmp_path / "residents.csv"
+    other = "51010419910203405" + check_digit("51010419910203405")
+    lines = f"林小花,{other},,510104001001", f"陈大文,{number},,510104001001", "错一行,1,,510104001001"
+    table.write_text("姓名,证件号码,手机号,区域代码\n" + "\n".join(lines) + "\n", encoding="gb18030")
+    console.open("/residents/import")
+    console.driver.find_element(By.ID, "table").send_keys(str(table))
+    console.presses("预检表格")
+    console.awaits("1 行有问题")
+    _is_fit_for_everybody(console)
+    table.write_text("姓名,证件号码,手机号,区域代码\n" + "\n".join(lines[:2]) + "\n", encoding="gb18030")
+    console.driver.find_element(By.ID, "table").send_keys(str(table))
+    console.presses("预检表格")
+    console.awaits("将登记")
+    console.picture("residents-import", tmp_path)
+    console.presses("登记这 1 人")
+    console.awaits("已登记 1 名居民")
 
 
 def test_a_paper_code_from_search_to_revocation(console: Console, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from server.console.words import ACTION_NAMES
 from server.context import House
 from server.kiosks.deciding import DECISION_NAMES
 from server.kiosks.fleet import CONDITION_NAMES
-from server.residents.views import CAUSE_NAMES, COLOUR_MEANS, COLOUR_NAMES
+from server.residents.words import CAUSE_NAMES, COLOUR_MEANS, COLOUR_NAMES
 from server.venues.models import CATEGORY_NAMES
 from server.web.frame import ERROR_TEXTS
 from server.web.language import both, catalogue

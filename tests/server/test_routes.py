@@ -9,13 +9,14 @@ from flask import Flask
 
 from server.context import House
 from server.web.access import Gate, access_of
-from tests.server.people import KIOSK, LIBRARY, PEOPLE, Browser, open_code, put_kiosk, sign_in
+from tests.server.people import KIOSK, LIBRARY, PEOPLE, Browser, open_code, put_kiosk, put_resident, sign_in
 from tests.server.vaults import TestVault
 
-V, K = LIBRARY.hex(), KIOSK.hex()
+V, K, R = LIBRARY.hex(), KIOSK.hex(), "cd" * 8
 EVERYBODY = frozenset(PEOPLE)
 RESIDENTS = {"wang", "zhao"}
 PRINTERS = {"street", "worker", "operator", "staff", "inspector"}  # around the library; look or print
+REGISTER_READERS = {"street", "otherstreet", "worker"}
 CODE_READERS = {"city", "district", "street", "worker", "inspector"}
 KIOSK_READERS = {"street", "operator", "inspector", "tech"}
 
@@ -55,6 +56,18 @@ TABLE: dict[tuple[str, str], set[str] | frozenset[str] | str] = {
     ("POST", f"/venues/{V}/enrol"): {"street", "tech"},
     ("GET", "/enrolment/CODE"): {"street", "tech"},
     ("POST", "/enrolment/CODE/cancel"): {"street", "tech"},
+    ("GET", "/residents/"): REGISTER_READERS,
+    ("POST", "/residents/"): REGISTER_READERS,
+    ("GET", "/residents/new"): {"worker"},
+    ("POST", "/residents/new"): {"worker"},
+    ("GET", "/residents/import"): {"worker"},
+    ("POST", "/residents/import"): {"worker"},
+    ("POST", "/residents/import/now"): {"worker"},
+    ("GET", f"/residents/{R}"): {"city", "district", "street", "worker"},
+    ("POST", f"/residents/{R}/change"): {"worker"},
+    ("POST", f"/residents/{R}/statements"): {"city", "district", "street", "worker"},
+    ("POST", f"/residents/{R}/account"): {"worker"},
+    ("POST", f"/residents/{R}/withdrawal"): {"worker"},
     ("GET", "/me/code"): RESIDENTS,
     ("GET", "/me/code.json"): RESIDENTS,
 }
@@ -90,6 +103,7 @@ def test_machine_routes_say_how_a_machine_proves_itself(app: Flask) -> None:
 def enrolment_id(app: Flask, house: House, vault: TestVault) -> str:
     open_code(app)
     put_kiosk(house)
+    put_resident(app, house, "cd" * 8)
     answer = sign_in(app, "street").post(f"/venues/{V}/enrol", {"entrance": "1", "kiosk_name": "东门右"})
     return answer.location.rsplit("/", 1)[1]
 
