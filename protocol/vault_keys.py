@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
 from cryptography.hazmat.primitives.hpke import MLKEM768X25519PublicKey
 
 from protocol import cbor, signed
+from protocol.checkin import POINT_BYTES, CheckinKey
 from protocol.errors import ProtocolError
 from protocol.sealing import SealPublicKey
 
@@ -70,6 +71,7 @@ class VaultKeys:
     issued_at_ms: int
     seal: tuple[SealKey, ...]
     identity: tuple[IdentityKey, ...]
+    checkin: tuple[CheckinKey, ...] = ()  # empty: a vault from before there were check-ins by phone
 
     def to_signed(self, vault: Ed25519PrivateKey) -> bytes:
         """Sign as the vault. The result carries the vault's public signing key: `[public key, COSE_Sign1]`."""
@@ -79,6 +81,7 @@ class VaultKeys:
                 1: self.issued_at_ms,
                 2: [[k.key_id, k.mlkem768, k.x25519] for k in self.seal],
                 3: [[k.key_id, k.x25519] for k in self.identity],
+                **({4: [[k.key_id, k.point] for k in self.checkin]} if self.checkin else {}),
             },
             vault,
         )
@@ -92,12 +95,16 @@ class VaultKeys:
             raise ProtocolError("vault keys: signed by another vault than the pinned one", code="wrong_vault")
         f = signed.verify(_PURPOSE, body, public)
         issued = f.integer(1)
-        seal, identity = f.take(2, list), f.take(3, list)
+        seal, identity, checkin = f.take(2, list), f.take(3, list), f.maybe(4, list) or []
         f.done()
         if not seal or not identity:
             raise ProtocolError("vault keys: a list is empty", code="bad_list")
-        keys = VaultKeys(issued, tuple(_seal_key(k) for k in seal), tuple(_identity_key(k) for k in identity))
-        return keys
+        return VaultKeys(
+            issued,
+            tuple(_seal_key(k) for k in seal),
+            tuple(_identity_key(k) for k in identity),
+            tuple(_checkin_key(k) for k in checkin),
+        )
 
 
 def vault_fingerprint(public: Ed25519PublicKey) -> bytes:
@@ -131,3 +138,12 @@ def _identity_key(value: object) -> IdentityKey:
         if key.key_id == value[0]:
             return key
     raise ProtocolError("vault keys: an identity key is malformed or misnamed", code="bad_key")
+
+
+def _checkin_key(value: object) -> CheckinKey:
+    if isinstance(value, list) and len(value) == 2 and all(type(x) is bytes for x in value):
+        key = CheckinKey.make(value[1])
+        if len(value[1]) == POINT_BYTES and key.key_id == value[0]:
+            key.load()
+            return key
+    raise ProtocolError("vault keys: a check-in key is malformed or misnamed", code="bad_key")

@@ -29,6 +29,7 @@ class EntryMode(Enum):
     PROXY = "proxy"  # 代扫: somebody helps a person without a phone
     ID_CARD = "id_card"
     MANUAL = "manual"  # 人工登记: typed by staff
+    PHONE = "phone"  # the visitor's own phone scanned the poster; the server recorded it, no kiosk has judged
 
 
 class Direction(Enum):

@@ -198,6 +198,9 @@ def _keys(args: argparse.Namespace, settings: VaultProcessSettings) -> int:
             f"identity  {identity.public().key_id.hex()}  made {_day(identity.made_ms)}  {'' if number else 'in use'}"
         )
         print(line.rstrip())
+    for number, checkin in enumerate(keys.checkin):
+        line = f"checkin   {checkin.public().key_id.hex()}  made {_day(checkin.made_ms)}  {'' if number else 'in use'}"
+        print(line.rstrip())
     return 0
 
 
@@ -206,11 +209,15 @@ def _rotate(args: argparse.Namespace, settings: VaultProcessSettings) -> int:
     keys = read_keys(settings.folder, passphrase)
     with _stopped(settings.folder, keys) as log:
         fresh = keys.rotated(_now_ms())
-        names = {"seal": fresh.seal[0].public().key_id.hex(), "identity": fresh.identity[0].public().key_id.hex()}
+        names = {
+            "seal": fresh.seal[0].public().key_id.hex(),
+            "identity": fresh.identity[0].public().key_id.hex(),
+            "checkin": fresh.checkin[0].public().key_id.hex(),
+        }
         log.append(_now_ms(), "rotated", names)
         write_keys(settings.folder, fresh, passphrase, replacing=True)
     _publish(args, settings.folder, fresh)
-    print(f"New keys: seal {names['seal']}, identity {names['identity']}. The fingerprint stays.")
+    print(f"New keys: {', '.join(f'{kind} {name}' for kind, name in names.items())}. The fingerprint stays.")
     print(
         "Start the vault again and give its public keys to the server; kiosks take the new key with their next bundle."
     )

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from protocol.errors import ProtocolError
 from protocol.fields import Fields
+from protocol.own_looks import CHALLENGE_BYTES
 from protocol.passage import KIOSK_ID_BYTES
 from server.vault.errors import Refused, VaultError
 from server.vault.log import Head
@@ -17,9 +18,11 @@ from server.vault.wire import (
     VERSION,
     ConnectionLost,
     Indexed,
+    LookLine,
     OpenedRow,
     Opening,
     Operation,
+    OwnLooks,
     SealedRecord,
     pack_records,
     receive,
@@ -104,6 +107,16 @@ class VaultClient:
         """Raw lines of the vault's access log after line *after*; verify them with `log.check_line`."""
         f = self._ask(Operation.LOG, {1: after, 2: limit})
         return [str(line) for line in f.take(1, list)]
+
+    def challenge(self) -> bytes:
+        """Sixteen fresh bytes that one `own_looks` may answer, within a quarter of an hour."""
+        return self._ask(Operation.CHALLENGE, {}).octets(1, exactly=CHALLENGE_BYTES)
+
+    def own_looks(self, challenge: bytes, persons: Sequence[bytes], sealed_word: bytes) -> OwnLooks:
+        """Who looked at one resident's records; *persons* by `seal_person` with the challenge in the query's place."""
+        f = self._ask(Operation.OWN_LOOKS, {1: challenge, 2: list(persons), 3: sealed_word})
+        lines = tuple(LookLine.from_list(item) for item in f.take(1, list))
+        return OwnLooks(lines, f.texts(2), self._head(f, 3))
 
     def _ask(self, operation: Operation, arguments: Mapping[int, object]) -> Fields:
         try:

@@ -10,12 +10,15 @@ import secrets
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.hpke import MLKEM768X25519PrivateKey
 
 from protocol import cbor
+from protocol.checkin import CheckinKey
 from protocol.errors import ProtocolError
 from protocol.fields import Fields
 from protocol.sealing import SealPrivateKey
@@ -74,6 +77,23 @@ class IdentitySecret:
 
 
 @dataclass(frozen=True, slots=True)
+class CheckinSecret:
+    """One key that browsers seal check-ins to; P-256, because that is what an old browser has."""
+
+    scalar: bytes = field(repr=False)
+    made_ms: int
+
+    def load(self) -> ec.EllipticCurvePrivateKey:
+        """The private key."""
+        return ec.derive_private_key(int.from_bytes(self.scalar, "big"), ec.SECP256R1())
+
+    def public(self) -> CheckinKey:
+        """Its public half."""
+        form = serialization.PublicFormat.UncompressedPoint
+        return CheckinKey.make(self.load().public_key().public_bytes(serialization.Encoding.X962, form))
+
+
+@dataclass(frozen=True, slots=True)
 class VaultSecrets:
     """Everything the vault must keep to itself. The newest key stands first in each list."""
 
@@ -83,6 +103,7 @@ class VaultSecrets:
     id_number_tags: bytes = field(repr=False)  # HMAC keys, one a field, so that no tag of one is a tag of another
     phone_tags: bytes = field(repr=False)
     log_tags: bytes = field(repr=False)  # names a looked-up person in the access log
+    checkin: tuple[CheckinSecret, ...] = ()  # empty in a key file from before check-ins by phone, until it is rotated
 
     def signing_key(self) -> Ed25519PrivateKey:
         """The vault's identity: signs its public keys, its roster and its access log."""
@@ -94,26 +115,37 @@ class VaultSecrets:
 
     def exported(self, now_ms: int) -> bytes:
         """The signed public keys, as `VaultKeys.from_signed` reads them."""
-        keys = VaultKeys(now_ms, tuple(s.public() for s in self.seal), tuple(s.public() for s in self.identity))
+        keys = VaultKeys(
+            now_ms,
+            tuple(s.public() for s in self.seal),
+            tuple(s.public() for s in self.identity),
+            tuple(s.public() for s in self.checkin),
+        )
         return keys.to_signed(self.signing_key())
 
     def rotated(self, now_ms: int) -> VaultSecrets:
-        """With a fresh seal key and identity key in front; the older ones still open what was made for them."""
-        return replace(self, seal=(_new_seal(now_ms), *self.seal), identity=(_new_identity(now_ms), *self.identity))
+        """With a fresh key of each kind in front; the older ones still open what was made for them."""
+        return replace(
+            self,
+            seal=(_new_seal(now_ms), *self.seal),
+            identity=(_new_identity(now_ms), *self.identity),
+            checkin=(_new_checkin(now_ms), *self.checkin),
+        )
 
     def forgetting(self, key_id: bytes) -> VaultSecrets:
         """Without the key *key_id*: what was sealed to it is unreadable for ever, in every backup.
 
         Raises VaultError when it is the newest of its kind, or unknown.
         """
-        if key_id in {self.seal[0].public().key_id, self.identity[0].public().key_id}:
+        if key_id in {kind[0].public().key_id for kind in (self.seal, self.identity, self.checkin) if kind}:
             raise VaultError(f"Key {key_id.hex()} is in use.", hint="Rotate first: gatehouse vault rotate")
         kept = replace(
             self,
             seal=tuple(s for s in self.seal if s.public().key_id != key_id),
             identity=tuple(s for s in self.identity if s.public().key_id != key_id),
+            checkin=tuple(s for s in self.checkin if s.public().key_id != key_id),
         )
-        if len(kept.seal) + len(kept.identity) == len(self.seal) + len(self.identity):
+        if kept == self:
             raise VaultError(f"This vault has no key {key_id.hex()}.", hint="See: gatehouse vault keys")
         return kept
 
@@ -127,6 +159,7 @@ def new_secrets(now_ms: int) -> VaultSecrets:
         id_number_tags=secrets.token_bytes(_KEY_BYTES),
         phone_tags=secrets.token_bytes(_KEY_BYTES),
         log_tags=secrets.token_bytes(_KEY_BYTES),
+        checkin=(_new_checkin(now_ms),),
     )
 
 
@@ -150,6 +183,7 @@ def write_keys(folder: Path, keys: VaultSecrets, passphrase: bytes, *, replacing
             4: keys.id_number_tags,
             5: keys.phone_tags,
             6: keys.log_tags,
+            7: [[s.scalar, s.made_ms] for s in keys.checkin],
         }
     )
     replace_file(path, lock(clear, passphrase, _FORMAT))
@@ -199,6 +233,11 @@ def _new_identity(now_ms: int) -> IdentitySecret:
     return IdentitySecret(secrets.token_bytes(_KEY_BYTES), now_ms)
 
 
+def _new_checkin(now_ms: int) -> CheckinSecret:
+    scalar = ec.generate_private_key(ec.SECP256R1()).private_numbers().private_value
+    return CheckinSecret(scalar.to_bytes(_KEY_BYTES, "big"), now_ms)
+
+
 def _secrets_from(clear: bytes) -> VaultSecrets:
     f = Fields(cbor.decode_strict(clear), "vault keys")
     keys = VaultSecrets(
@@ -208,6 +247,7 @@ def _secrets_from(clear: bytes) -> VaultSecrets:
         id_number_tags=f.octets(4, exactly=_KEY_BYTES),
         phone_tags=f.octets(5, exactly=_KEY_BYTES),
         log_tags=f.octets(6, exactly=_KEY_BYTES),
+        checkin=tuple(CheckinSecret(*row) for row in f.maybe(7, list) or []),
     )
     f.done()
     return keys

@@ -6,6 +6,8 @@ It believes its own files, its own clock and signatures. Nothing that a client s
 from __future__ import annotations
 
 import hashlib
+import json
+import secrets
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
@@ -13,23 +15,31 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from config.errors import GatehouseError
+from protocol.checkin import Checkin
 from protocol.credentials.identity import identity_info, open_identity
 from protocol.errors import ProtocolError
+from protocol.own_looks import CHALLENGE_BYTES, open_word
 from protocol.passage import Header, Personal
 from protocol.query import Query, Reveal
 from protocol.sealing import EpochOpener
+from protocol.words import EntryMode
 from server.vault.approvals import KeyWord, PasskeyWord, check_key_word, check_passkey_word, read_word
 from server.vault.errors import Refused, VaultError
 from server.vault.index import Entry, TagIndex
 from server.vault.keyfile import VaultSecrets
 from server.vault.log import AccessLog, Head, Line
+from server.vault.looks import Claim, LooksOfPersons
 from server.vault.masking import mask_id_number, mask_name, mask_phone
 from server.vault.person import DAY_MS, Person, PersonKind, open_person
 from server.vault.roster import Approver, Roster, read_roster
-from server.vault.wire import Identity, Indexed, OpenedRow, Opening, SealedRecord, reveals
+from server.vault.wire import Identity, Indexed, LookLine, OpenedRow, Opening, OwnLooks, SealedRecord, reveals
 
 CLOCK_SLACK_MS = 120_000  # how far the web's clock and ours may lie apart
 MAX_CACHED_EPOCHS = 256  # opened epoch keys kept in memory
+MAX_CHALLENGES = 1000  # handed out and not answered yet; the oldest are forgotten first
+CHALLENGE_LIFE_MS = 15 * 60_000
+MAX_TOLD = 200  # looks in one answer to a resident, the newest
+OWN_GROUND = "个人信息保护法 第四十五条 (the person's own request)"  # V-29
 _ROW_ID_BYTES = 12
 
 
@@ -71,7 +81,9 @@ class Vault:
         self._signing = keys.signing_key()
         self._seal_keys = {key.key_id: key for key in (secret.load() for secret in keys.seal)}
         self._identity_keys = [(secret.public().key_id, secret.load()) for secret in keys.identity]
+        self._checkin_keys = {secret.public().key_id: secret.load() for secret in keys.checkin}
         self._lock = threading.Lock()
+        self._challenges: OrderedDict[bytes, int] = OrderedDict()  # -> when it was drawn
         self._openers: OrderedDict[tuple[bytes, bytes, bytes], EpochOpener] = OrderedDict()
         self._opened: dict[bytes, set[str]] = {}  # query digest -> the rows it has opened, over its whole life
         self._revoked: set[bytes] = set()  # query digests
@@ -83,6 +95,7 @@ class Vault:
                 self._remember(line)
             self._roster = self._fresh_roster()
             self._index = TagIndex(folder)
+            self._looks = LooksOfPersons(folder)
         except BaseException:
             self._log.close()
             raise
@@ -94,6 +107,7 @@ class Vault:
             self._log.append(self._now_ms(), "stopped", {})
             self._log.close()
             self._index.close()
+            self._looks.close()
 
     # -- what anybody on the socket may know -------------------------------------------------------------------------
 
@@ -189,6 +203,7 @@ class Vault:
             tags = (person.tag(key, venue, day * DAY_MS) for venue in query.venues for day in days)
             found = self._index.find(tags, query.from_ms, query.to_ms, query.max_rows)
             head = self._log.append(self._now_ms(), "found", {**self._about(approved, asker), "count": len(found)})
+            self._looks.note([person.log_tag(self._keys.log_tags)], head.sequence)
             return found, head
 
     def open(self, query_bytes: bytes, approval: bytes, records: Sequence[SealedRecord], asker: Asker) -> Opening:
@@ -203,6 +218,7 @@ class Vault:
             rows: list[OpenedRow] = []
             refused: list[tuple[bytes, int, str]] = []
             row_ids: list[str] = []
+            tags: set[bytes] = set()
             for record in records:
                 try:
                     # (9) the header is the one that was sealed (associated data), (10) it lies in scope
@@ -213,6 +229,7 @@ class Vault:
                     continue
                 rows.append(self._visible(record, personal, reveals(approved.query.reveal)))
                 row_ids.append(_row_id(record))
+                tags.update(person.log_tag(self._keys.log_tags) for person in self._persons(personal))
             # (11) the limit counts every passage this query has ever opened
             opened = self._opened.get(approved.digest, set()) | set(row_ids)
             if len(opened) > approved.query.max_rows:
@@ -230,6 +247,7 @@ class Vault:
                 },
             )
             self._opened[approved.digest] = opened
+            self._looks.note(tags, head.sequence)  # before the answer leaves: a crash here has shown nobody anything
             return Opening(tuple(rows), tuple(refused), head)
 
     def _checked(self, query_bytes: bytes, approval: bytes, asker: Asker) -> Approved:
@@ -322,6 +340,64 @@ class Vault:
         if approved.person is not None and approved.person not in self._persons(personal):
             raise Refused("The record is of another person.", code="other_person")
 
+    # -- who looked at mine ------------------------------------------------------------------------------------------
+
+    def challenge(self) -> bytes:
+        """Sixteen fresh bytes that one sealed word may answer within a quarter of an hour."""
+        with self._lock:
+            drawn = secrets.token_bytes(CHALLENGE_BYTES)
+            self._challenges[drawn] = self._now_ms()
+            if len(self._challenges) > MAX_CHALLENGES:
+                self._challenges.popitem(last=False)
+            return drawn
+
+    def own_looks(self, challenge: bytes, persons: Sequence[bytes], sealed_word: bytes, asker: Asker) -> OwnLooks:
+        """The log's lines that concern *persons* (one resident's numbers, sealed for this challenge), newest first.
+
+        (1) the challenge is ours and unused; (2) the word and the persons were sealed for it; (3) for each person the
+        word is the one they chose when they first asked, or becomes it; (4) the answer is in the log before it leaves.
+        Raises Refused when it holds for none of them.
+        """
+        with self._lock:
+            now = self._now_ms()
+            try:
+                drawn_ms = self._challenges.pop(challenge, None)  # (1)
+                if drawn_ms is None or now - drawn_ms > CHALLENGE_LIFE_MS:
+                    raise Refused("The page was open for too long, or was answered before.", code="old_challenge")
+                word = open_word(sealed_word, challenge, self._checkin_keys)  # (2)
+                asked = [open_person(sealed, challenge, self._identity_keys) for sealed in persons]
+            except (ProtocolError, Refused) as error:
+                raise self._refusal(error, asker) from error
+            held: list[bytes] = []
+            problems: list[Claim] = []
+            for person in asked:  # (3)
+                tag = person.log_tag(self._keys.log_tags)
+                claim = self._looks.claim(tag, word, now)
+                if claim is Claim.NEW:
+                    self._log.append(now, "word_chosen", {"person": tag.hex(), "uid": asker.uid, "pid": asker.pid})
+                if claim in {Claim.NEW, Claim.HOLDS}:
+                    held.append(tag)
+                else:
+                    problems.append(claim)
+            if not held:
+                code = problems[0].value if problems else "no_person"
+                raise self._refusal(Refused("The word is not the one chosen for this person.", code=code), asker)
+            found = [line for number in self._looks.lines(held, MAX_TOLD) if (line := self._look_line(number))]
+            facts = {"persons": [tag.hex() for tag in held], "count": len(found), "ground": OWN_GROUND}
+            head = self._log.append(now, "told", {**facts, "uid": asker.uid, "pid": asker.pid})  # (4)
+            return OwnLooks(tuple(found), tuple(problem.value for problem in problems), head)
+
+    def _look_line(self, number: int) -> LookLine | None:
+        """One look as the person concerned may see it; the case reference stays with those who work on it."""
+        raw = self._log.lines_after(number - 1, 1)
+        if not raw:  # a log put back from an older copy; the data officer's page says so
+            return None
+        body = json.loads(raw[0])
+        facts = body["facts"]
+        return LookLine(
+            number, body["at_ms"], body["event"], facts["requester"], facts["purpose"], facts["ground"], facts["reveal"]
+        )
+
     # -- the end of a query, the end of records ----------------------------------------------------------------------
 
     def revoke(self, digest: bytes, asker: Asker) -> Head:
@@ -364,6 +440,10 @@ class Vault:
         header = Header.from_bytes(record.header)
         if header.facts is None or header.sequence != record.sequence or header.place.kiosk != record.kiosk:
             raise ProtocolError("record: its header is of another record", code="foreign_header")
+        if header.facts.mode is EntryMode.PHONE:
+            checkin = Checkin.from_bytes(clear)
+            checkin.check_belongs(header)
+            return header, checkin.open(self._checkin_keys)
         return header, Personal.from_bytes(clear)
 
     def _identity_on_code(self, personal: Personal) -> tuple[Identity | None, str | None]:

@@ -18,6 +18,7 @@ from config.errors import ConfigError
 from config.vault import VaultProcessSettings
 from protocol.errors import ProtocolError
 from protocol.fields import Fields
+from protocol.own_looks import CHALLENGE_BYTES, SEALED_WORD_BYTES
 from protocol.passage import KIOSK_ID_BYTES
 from protocol.sealing import EPOCH_ID_BYTES
 from server.vault.errors import Refused, VaultError
@@ -36,6 +37,7 @@ from server.vault.wire import (
 
 log = logging.getLogger("gatehouse.vault")
 MAX_LOG_LINES = 200  # in one answer
+MAX_PERSONS = 2  # a resident's ID number and phone
 _PEER = struct.Struct("3i")  # struct ucred of unix(7): pid, uid, gid
 
 
@@ -157,6 +159,8 @@ class VaultProcess:
             Operation.REVOKE.value: self._revoke,
             Operation.DESTROY.value: self._destroy,
             Operation.LOG.value: self._log_lines,
+            Operation.CHALLENGE.value: self._challenge,
+            Operation.OWN_LOOKS.value: self._own_looks,
         }
 
     def _status(self, f: Fields, _asker: Asker) -> dict[int, object]:
@@ -213,6 +217,24 @@ class VaultProcess:
         after, limit = f.integer(1), f.integer(2, 1, MAX_LOG_LINES)
         f.done()
         return {1: self._vault.log_lines(after, limit)}
+
+    def _challenge(self, f: Fields, _asker: Asker) -> dict[int, object]:
+        f.done()
+        return {1: self._vault.challenge()}
+
+    def _own_looks(self, f: Fields, asker: Asker) -> dict[int, object]:
+        challenge, persons = f.octets(1, exactly=CHALLENGE_BYTES), f.take(2, list)
+        word = f.octets(3, exactly=SEALED_WORD_BYTES)
+        f.done()
+        if not 1 <= len(persons) <= MAX_PERSONS or not all(type(p) is bytes and len(p) <= 256 for p in persons):
+            raise ProtocolError("field 2 is not a list of one or two sealed persons", code="bad_list")
+        looks = self._vault.own_looks(challenge, persons, word, asker)
+        return {
+            1: [line.to_list() for line in looks.lines],
+            2: list(looks.unanswered),
+            3: looks.head.sequence,
+            4: looks.head.hash,
+        }
 
 
 def _no(code: str, message: str) -> dict[int, object]:

@@ -42,6 +42,8 @@ class Operation(Enum):
     REVOKE = "revoke"
     DESTROY = "destroy"
     LOG = "log"
+    CHALLENGE = "challenge"
+    OWN_LOOKS = "own_looks"
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +199,46 @@ class Opening:
     rows: tuple[OpenedRow, ...]
     refused: tuple[tuple[bytes, int, str], ...]  # kiosk, sequence, code
     head: Head  # the log line that stands for this look
+
+
+@dataclass(frozen=True, slots=True)
+class LookLine:
+    """One line of the access log, as the person whom it concerns may see it."""
+
+    sequence: int
+    at_ms: int
+    event: str  # "opened", or "found": searched for
+    requester: str  # a user name; pages show the role and authority behind it
+    purpose: str
+    ground: str
+    reveal: list[str]
+
+    def to_list(self) -> list[object]:
+        """As sent."""
+        return [self.sequence, self.at_ms, self.event, self.requester, self.purpose, self.ground, self.reveal]
+
+    @staticmethod
+    def from_list(item: object) -> LookLine:
+        """Decode; raises ProtocolError."""
+        if (
+            isinstance(item, list)
+            and len(item) == 7
+            and all(type(number) is int for number in item[:2])
+            and all(isinstance(text, str) for text in item[2:6])
+            and isinstance(item[6], list)
+            and all(isinstance(text, str) for text in item[6])
+        ):
+            return LookLine(*item)
+        raise ProtocolError("a look is not as agreed", code="bad_list")
+
+
+@dataclass(frozen=True, slots=True)
+class OwnLooks:
+    """Who looked at one resident's records."""
+
+    lines: tuple[LookLine, ...]  # newest first
+    unanswered: tuple[str, ...]  # why nothing is said of one of the resident's numbers
+    head: Head  # the log line of this answer
 
 
 @dataclass(frozen=True, slots=True)
