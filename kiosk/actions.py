@@ -10,6 +10,7 @@ admission: they hand facts to the station, and the station decides.
 | remeasure      | visitor | {number?}                                                                           |
 | pause, resume  | visitor | {number?}                                                                           |
 | call_staff     | visitor | {why: "elder" or "help"}                                                            |
+| leave          | visitor | {}; only where leaving is free                                                      |
 | sign_in        | visitor | {pin: "4 to 12 digits"}; answer values {operator, operator_name}                    |
 | sign_out       | staff   | {}                                                                                  |
 | typed_reading  | staff   | {celsius: "36.5"}                                                                   |
@@ -18,7 +19,10 @@ admission: they hand facts to the station, and the station decides.
 | photograph_card| staff   | {}; answer values {fields: {name, sex, birth, address, number}, doubts: [...]}      |
 | proxy_entry    | staff   | {identify, person?, helper_name?, helper_phone?, relation, consent: true, celsius?} |
 | manual_entry   | staff   | {person, why, celsius?}                                                             |
-| wave_through   | staff   | {}                                                                                  |
+| wave_through   | staff   | {direction?: "in" or "out"}; without: the way of this entrance                      |
+| set_inside     | staff   | {people: "138"}: staff counted how many people are inside                           |
+| close_entrance | staff   | {why: "done", "repair", "cleaning" or "other_door"}                                 |
+| open_entrance  | staff   | {}                                                                                  |
 | fault_report   | staff   | {part, what}                                                                        |
 | self_test      | staff   | {}                                                                                  |
 
@@ -37,8 +41,11 @@ from decimal import Decimal, InvalidOperation
 from enum import Enum
 from typing import Any, TypeVar
 
+from kiosk.closing import BY_STAFF, ClosedWhy
 from kiosk.identity import check_id_number, check_phone, tidy
 from kiosk.screen_state import Text
+from protocol.profile import MAX_CAPACITY
+from protocol.words import Direction
 
 MAX_NAME = 60
 TYPED_FROM_CELSIUS = Decimal("30")  # contact thermometers show less as "Lo"
@@ -231,8 +238,37 @@ class ManualEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class Leave:
+    """A visitor leaves and shows no code."""
+
+
+@dataclass(frozen=True, slots=True)
 class WaveThrough:
-    """One person was let in without a scan; only counted (V-16)."""
+    """One person passed without a scan; only counted (V-16)."""
+
+    operator: str
+    direction: Direction | None = None  # None: the way of this entrance
+
+
+@dataclass(frozen=True, slots=True)
+class SetInside:
+    """Staff counted how many people are inside; the count goes on from there."""
+
+    operator: str
+    people: int  # 0 to 100,000
+
+
+@dataclass(frozen=True, slots=True)
+class CloseEntrance:
+    """Nobody is let in here until somebody opens it again; people still get out."""
+
+    operator: str
+    why: ClosedWhy  # one of BY_STAFF
+
+
+@dataclass(frozen=True, slots=True)
+class OpenEntrance:
+    """End what staff closed."""
 
     operator: str
 
@@ -267,7 +303,11 @@ Action = (
     | PhotographCard
     | ProxyEntry
     | ManualEntry
+    | Leave
     | WaveThrough
+    | SetInside
+    | CloseEntrance
+    | OpenEntrance
     | FaultReport
     | SelfTest
 )
@@ -280,6 +320,7 @@ VISITOR_ACTIONS: dict[str, Callable[[Values], Action]] = {
     "pause": lambda values: Pause(),
     "resume": lambda values: Resume(),
     "call_staff": lambda values: CallStaff(_word(values, "why", CallFor)),
+    "leave": lambda values: Leave(),
     "sign_in": lambda values: SignIn(_pin(values)),
 }
 STAFF_ACTIONS: dict[str, Callable[[Values, str, date], Action]] = {
@@ -292,7 +333,14 @@ STAFF_ACTIONS: dict[str, Callable[[Values, str, date], Action]] = {
     "manual_entry": lambda values, operator, today: ManualEntry(
         operator, _person(values, today), _word(values, "why", ManualWhy), _maybe_celsius(values)
     ),
-    "wave_through": lambda values, operator, today: WaveThrough(operator),
+    "wave_through": lambda values, operator, today: WaveThrough(
+        operator, _word(values, "direction", Direction) if "direction" in values else None
+    ),
+    "set_inside": lambda values, operator, today: SetInside(operator, _people(values)),
+    "close_entrance": lambda values, operator, today: CloseEntrance(
+        operator, ClosedWhy(_one_of(values, "why", tuple(why.value for why in BY_STAFF)))
+    ),
+    "open_entrance": lambda values, operator, today: OpenEntrance(operator),
     "fault_report": lambda values, operator, today: FaultReport(
         operator, _one_of(values, "part", FAULT_PARTS), _one_of(values, "what", FAULT_KINDS)
     ),
@@ -408,6 +456,15 @@ def _pin(values: Values) -> str:
 
 def _maybe_celsius(values: Values) -> Decimal | None:
     return None if values.get("celsius") in (None, "") else _celsius(values)
+
+
+def _people(values: Values) -> int:
+    value = unicodedata.normalize("NFKC", _short(values, "people")).strip()
+    if not re.fullmatch(r"[0-9]{1,6}", value) or int(value) > MAX_CAPACITY:
+        raise ActionRefused(
+            "people", f"请填 0 至 {MAX_CAPACITY} 的人数", f"A number from 0 to {MAX_CAPACITY} was expected"
+        )
+    return int(value)
 
 
 def _celsius(values: Values) -> Decimal:

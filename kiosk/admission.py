@@ -39,6 +39,10 @@ class Why(Enum):
     NO_CREDENTIAL = "no_credential"  # typed in by staff
     CARD_UNCONFIRMED = "card_unconfirmed"  # an ID card lay on the reader and nobody compared it with its holder
     STAFF_REFUSED = "staff_refused"
+    ENTRANCE_CLOSED = "entrance_closed"  # by staff or outside the venue's hours
+    OPENING_TEST = "opening_test_missing"  # the policy wants it passed before the first visitor
+    VENUE_FULL = "venue_full"
+    EXIT_FREE = "exit_free"  # leaving needs neither a code nor a temperature here
 
 
 # A forged or withdrawn code is a "stop"; every other refusal can be a mistake and is checked by hand.
@@ -96,6 +100,17 @@ def judge_credential(checked: Checked, policy: EntryPolicy, rules: Rules, *, sho
     if shown_before:
         return Verdict(Outcome.HOLD, (Why.SHOWN_BEFORE.value,))
     return None
+
+
+def judge_leaving(checked: Checked) -> Verdict:
+    """The verdict about somebody who leaves where leaving is free: let out, whatever was shown or not shown.
+
+    But a red code stays with the staff, who lead its holder where the authority says.
+    """
+    credential = checked.credential
+    if checked.valid and credential is not None and credential.colour is Colour.RED:
+        return Verdict(Outcome.DENY, (Why.RED_CODE.value,))
+    return Verdict(Outcome.ADMIT, (Why.EXIT_FREE.value,))
 
 
 class Next(Enum):

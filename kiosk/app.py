@@ -208,6 +208,7 @@ class Entrance:
         )
         lane = self.lane
         self.opening = OpeningTests(lane, sound_finding=self.screen.sound_finding, readers=readers)
+        lane.opening_passed = self.opening.has_passed_today
         lane.on_badge = lambda badge: self._badge_shown(badge, bundles)
         enquiries = make_enquiries(settings.provider, f"{enrolment.venue.hex()}-{enrolment.entrance}")
         lane.enquiries = enquiries
@@ -327,11 +328,14 @@ class BundleRules:
         if held is None:
             return RulesInForce(EntryPolicy(), _NO_TRUST, None, version=0, age_s=0)
         return RulesInForce(
-            held.policy.at_venue(held.place.category),
+            held.profile.entry,
             held.trust,
             held.status,
             held.version,
             self._bundles.age_s(),
             venue_hosts=self._hosts,
             business=held.rules,
+            profile=held.profile,
+            venue=held.venue,
+            notices=held.notices,
         )

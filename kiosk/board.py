@@ -11,12 +11,15 @@ from kiosk import texts
 from kiosk.camera import CameraState, CameraStatus
 from kiosk.day_word import day_word
 from kiosk.ladder import Rung, rung_of
-from kiosk.lane import Lane
-from kiosk.screen_state import Banner, Face, PartStatus, ScreenState, Text, VerdictView, View
+from kiosk.lane import Lane, RulesInForce
+from kiosk.screen_state import Banner, Face, NoticeView, Occupancy, PartStatus, ScreenState, Text, VerdictView, View
 from kiosk.station import Idle, Measuring, Noting, Recording, Showing
 from protocol.bundle import PlaceNames
-from protocol.words import Outcome
+from protocol.profile import Mode
+from protocol.words import Direction, Outcome
 
+COUNTED = ("admit", "hold", "deny", "proxy", "manual", "waved", "waved_out")
+OLD_NOTICES_S = 86_400  # notices that nobody confirmed for a day say how old they are
 LEVELS = ("ok", "warn", "bad")
 BY_HAND = {Rung.TYPED: "typed", Rung.MANUAL: "manual"}  # rungs that stand in the banner beside on line or off line
 NOTHING = Text("", "")
@@ -92,6 +95,7 @@ class Board:
         day = lane.clock.day()
         counts = lane.journal.counts(day)
         view, verdict, note, prompt, progress_ms = View.IDLE, None, None, None, None
+        rules = lane.rules.in_force()
         if isinstance(station, Showing):
             view, verdict = View.VERDICT, _verdict(station, lane, now_s)
         elif isinstance(station, Measuring | Recording):
@@ -103,6 +107,7 @@ class Board:
             view, note = View.NOTE, _note(station)
         else:
             assert isinstance(station, Idle)
+            view, note, prompt = _at_rest(lane, rules)
         banner, parts = self._around(lane, link, now_s, is_urgent=view is View.VERDICT)
         return ScreenState(
             revision=self._revision,
@@ -112,13 +117,19 @@ class Board:
             day_word=day_word(names.word_key, day),
             banner=banner,
             parts=parts + (() if opening_test is None else (opening_test,)),
-            counts=tuple((name, counts.get(name, 0)) for name in ("admit", "hold", "deny", "proxy", "manual")),
-            occupancy=None,
+            counts=tuple((name, counts.get(name, 0)) for name in COUNTED),
+            occupancy=_occupancy(lane, rules),
             verdict=verdict,
             note=note,
             prompt=prompt,
             progress_ms=progress_ms,
             findings=findings,
+            notices=() if view is View.VERDICT else _notices(lane, rules),
+            notices_age=age_text(rules.age_s) if rules.age_s > OLD_NOTICES_S else None,
+            direction=lane.direction.value,
+            exit_is_free=lane.direction is Direction.OUT and rules.profile.conduct.exit_is_free,
+            is_closed=lane.closed is not None,
+            subject=lane.subject,
         )
 
     def _around(
@@ -129,6 +140,43 @@ class Board:
         if held is None or not is_urgent or now_s - held[0] >= 1.0:
             held = self._surroundings = (now_s, _banner(lane, link), _parts(lane, link))
         return held[1], held[2]
+
+
+def _at_rest(lane: Lane, rules: RulesInForce) -> tuple[View, Text | None, Text | None]:
+    """The view while nobody is served: the status board, or that nobody is let in, why, and where to go instead."""
+    rung = rung_of(lane.ladder.standing, has_scanner="scanner" in lane.readers)
+    if rung is Rung.CLOSED:
+        words = texts.ADMISSION["no_rules" if "no_rules" in lane.ladder.standing else "journal_unavailable"]
+        return View.CLOSED, words.reason, words.next_step
+    if lane.closed is None or lane.direction is Direction.OUT:
+        return View.IDLE, None, None
+    why = texts.CLOSED[lane.closed.why]
+    if (opens := lane.closed.opens_at_min) is not None:
+        at = f"{opens // 60:02d}:{opens % 60:02d}"
+        why = Text(f"{why.zh}，{at} 开放", f"{why.en}; opens at {at}")
+    elsewhere = Text(rules.venue.elsewhere_zh, rules.venue.elsewhere_en)
+    return View.CLOSED, why, elsewhere if elsewhere.zh else texts.PAGE["elsewhere"]
+
+
+def _occupancy(lane: Lane, rules: RulesInForce) -> Occupancy | None:
+    if not rules.venue.capacity:
+        return None
+    return Occupancy(lane.inside(), rules.venue.capacity, lane.fill(rules).value)
+
+
+def _notices(lane: Lane, rules: RulesInForce) -> tuple[NoticeView, ...]:
+    """Those in force now; a clock that is not sure hides none, since it cannot tell which are over."""
+    at_ms = int(lane.clock.now().timestamp() * 1000)
+    return tuple(
+        NoticeView(
+            notice.level.value,
+            texts.NOTICE_LEVELS[notice.level],
+            Text(notice.title_zh, notice.title_en),
+            Text(notice.body_zh, notice.body_en),
+        )
+        for notice in rules.notices
+        if notice.holds_at(at_ms) or not lane.clock.is_sure
+    )
 
 
 def _verdict(station: Showing, lane: Lane, now_s: float) -> VerdictView:
@@ -175,7 +223,13 @@ def age_text(seconds: int) -> Text:
 def _banner(lane: Lane, link: Link) -> Banner:
     rules = lane.rules.in_force()
     age = age_text(rules.age_s)
-    if rules.version == 0:
+    is_emergency = rules.venue.mode is Mode.EMERGENCY
+    if is_emergency and rules.version:  # until when is worth more there than the number
+        rules_text = Text(f"规则 {age.zh}确认", f"rules confirmed {age.en}")
+        if rules.venue.mode_until_ms:
+            at = datetime.fromtimestamp(rules.venue.mode_until_ms / 1000, UTC).astimezone().strftime("%m-%d %H:%M")
+            rules_text = Text(f"应急至 {at}；{rules_text.zh}", f"until {at}; {rules_text.en}")
+    elif rules.version == 0:
         rules_text = Text("尚无规则", "no rules yet")
     else:
         rules_text = Text(f"规则第 {rules.version} 版，{age.zh}确认", f"rules {rules.version}, confirmed {age.en}")
@@ -200,6 +254,9 @@ def _banner(lane: Lane, link: Link) -> Banner:
         if rung in BY_HAND:
             by_hand = texts.MODES[BY_HAND[rung]]
             mode = Text(f"{mode.zh}，{by_hand.zh}", f"{mode.en}, {by_hand.en}")
+    profile = texts.PROFILES[rules.venue.mode]
+    mode = Text(f"{profile.zh}·{mode.zh}", f"{profile.en} · {mode.en}")
+    level = max(level, int(is_emergency))
     return Banner(LEVELS[level], mode, rules_text, lane.journal.unsent_count(), oldest)
 
 

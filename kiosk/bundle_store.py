@@ -20,7 +20,9 @@ from protocol import cbor, status_list
 from protocol.bundle import MAX_PART_BYTES, Manifest, Part, PlaceNames
 from protocol.credentials.rules import RuleSet, rule_set_from_bytes
 from protocol.errors import ProtocolError
+from protocol.notice import Notice, notices_from_bytes
 from protocol.policy import EntryPolicy
+from protocol.profile import Mode, Profile, VenueRules, pick, profiles_from_bytes
 from protocol.staff import StaffList, badges_from_bytes
 from protocol.status_list import StatusList, StatusLists, VenueSerials
 from protocol.trust import TrustList
@@ -54,6 +56,9 @@ class Bundle:
     staff: StaffList
     badges: Mapping[bytes, str] = field(default_factory=dict)  # id on a badge -> id of a member of staff
     rules: RuleSet | None = None  # business rules over foreign certificates; None: the place has none
+    profile: Profile = Profile("", Mode.NORMAL, EntryPolicy())  # of this venue's kind, in the mode in force
+    venue: VenueRules = VenueRules()
+    notices: tuple[Notice, ...] = ()
 
 
 class BundleStore:
@@ -165,17 +170,23 @@ class BundleStore:
             vault.seal[0].load()
         except ValueError as error:
             raise BundleError("bundle: the vault's sealing key cannot be used") from error
+        policy = EntryPolicy.from_bytes(parts["policy"])
+        venue = VenueRules.from_bytes(parts["venue"]) if "venue" in parts else VenueRules()
+        profiles = profiles_from_bytes(parts["profiles"]) if "profiles" in parts else ()
         return Bundle(
             manifest.version,
             manifest.issued_at_ms,
             trust,
             StatusLists.of(_known(lists, trust)),
-            EntryPolicy.from_bytes(parts["policy"]),
+            policy,
             vault,
             place,
             StaffList.from_bytes(parts["staff"]),
             badges_from_bytes(parts["badges"]) if "badges" in parts else {},
             rule_set_from_bytes(parts["rules"]) if "rules" in parts else None,
+            pick(profiles, place.category, venue.mode, policy),
+            venue,
+            notices_from_bytes(parts["notices"]) if "notices" in parts else (),
         )
 
     def _load(self) -> None:

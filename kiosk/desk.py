@@ -16,10 +16,13 @@ from kiosk.actions import (
     Action,
     ActionResult,
     CallStaff,
+    CloseEntrance,
     ConfirmCard,
     FaultReport,
     Identify,
+    Leave,
     ManualEntry,
+    OpenEntrance,
     Pause,
     PhotographCard,
     ProxyEntry,
@@ -27,6 +30,7 @@ from kiosk.actions import (
     Remeasure,
     Resume,
     SelfTest,
+    SetInside,
     SignIn,
     SignOut,
     TypedPerson,
@@ -155,6 +159,8 @@ class Desk:
         if isinstance(action, CallStaff):
             lane.note_event("called_staff", (("why", action.why.value),))
             return ActionResult(True, Text("已通知工作人员，请稍候", "The staff have been called; one moment, please"))
+        if isinstance(action, Leave):
+            return ActionResult(lane.let_out())
         if isinstance(action, SignOut):
             self._event("operator_out", action.operator)
             return ActionResult(True)
@@ -168,7 +174,16 @@ class Desk:
 
     def _by_staff(
         self,
-        action: TypedReading | Refuse | ConfirmCard | ProxyEntry | ManualEntry | WaveThrough | FaultReport,
+        action: TypedReading
+        | Refuse
+        | ConfirmCard
+        | ProxyEntry
+        | ManualEntry
+        | WaveThrough
+        | SetInside
+        | CloseEntrance
+        | OpenEntrance
+        | FaultReport,
         now_s: float,
     ) -> ActionResult:
         lane, operator = self._lane, action.operator
@@ -185,8 +200,13 @@ class Desk:
             lane.carry_out(effects)
             return ActionResult(bool(effects), None if effects else NOBODY)
         if isinstance(action, WaveThrough):
-            self._event("waved_through", operator, count=("waved",))
+            lane.waved_through(operator, action.direction or lane.direction)
             return ActionResult(True, DONE)
+        if isinstance(action, SetInside):
+            lane.set_inside(operator, action.people)
+            return ActionResult(True, DONE)
+        if isinstance(action, CloseEntrance | OpenEntrance):
+            return self._door(action)
         if isinstance(action, FaultReport):
             self._event("fault_reported", operator, (("part", action.part), ("what", action.what)))
             return ActionResult(True, Text("故障已上报，请改用人工登记", "Reported; please register by hand meanwhile"))
@@ -201,6 +221,19 @@ class Desk:
             ),
             action.celsius,
         )
+
+    def _door(self, action: CloseEntrance | OpenEntrance) -> ActionResult:
+        lane = self._lane
+        if isinstance(action, CloseEntrance):
+            lane.closing.close(action.why)
+            self._event("entrance_closed", action.operator, (("why", action.why.value),))
+        else:
+            lane.closing.open()
+            self._event("entrance_opened", action.operator)
+        lane.watch_door()
+        if isinstance(action, OpenEntrance) and lane.closed is not None:
+            return ActionResult(True, Text("仍在开放时间之外", "Still outside the opening hours"))
+        return ActionResult(True, DONE)
 
     def _proxy(self, action: ProxyEntry) -> ActionResult:
         helper = Personal(

@@ -10,10 +10,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from enum import Enum
 
-# A device must be gone this long before the mode changes; a plug that is pushed in again takes a second or two.
-ENTER_AFTER_S = 3.0
-# And back this long before the mode is left: a device that fails every few seconds stays one that cannot be relied on.
-LEAVE_AFTER_S = 10.0
+from protocol.profile import Conduct
+
 # These are told at once: nobody may be admitted, or the link has a patience of its own (kiosk.link_state).
 AT_ONCE = frozenset({"journal_unavailable", "no_rules", "rules_stale", "clock_unsure", "no_network"})
 LEFT_AT_ONCE = frozenset({"no_network", "no_rules", "rules_stale"})  # a signed answer ended them
@@ -50,12 +48,15 @@ class _Turn:
 
 @dataclass(frozen=True, slots=True)
 class Ladder:
-    """What is told to be out of order. `step` with the truth about once a second; a new value comes back."""
+    """What is told to be out of order. `step` with the truth about once a second; a new value comes back.
+
+    How long a device must be gone, and back again, is the profile's `Conduct`.
+    """
 
     standing: tuple[str, ...] = ()
     turning: tuple[_Turn, ...] = ()
 
-    def step(self, found: Collection[str], now_s: float) -> Ladder:
+    def step(self, found: Collection[str], now_s: float, patience: Conduct) -> Ladder:
         """The ladder after *found* is seen to be out of order at *now_s*. Keeps the order of *found*."""
         asked = {turn.word: turn.since_s for turn in self.turning}
         standing, turning = [], []
@@ -63,7 +64,7 @@ class Ladder:
             stands, wanted = word in self.standing, word in found
             if stands != wanted:
                 since_s = asked.get(word, now_s)
-                if now_s - since_s < _patience_s(word, enters=wanted):
+                if now_s - since_s < _patience_s(word, patience, enters=wanted):
                     turning.append(_Turn(word, since_s))
                 else:
                     stands = wanted
@@ -72,7 +73,7 @@ class Ladder:
         return Ladder(tuple(standing), tuple(turning))
 
 
-def _patience_s(word: str, *, enters: bool) -> float:
+def _patience_s(word: str, patience: Conduct, *, enters: bool) -> float:
     if enters:
-        return 0.0 if word in AT_ONCE else ENTER_AFTER_S
-    return 0.0 if word in LEFT_AT_ONCE else LEAVE_AFTER_S
+        return 0.0 if word in AT_ONCE else patience.enter_after_s
+    return 0.0 if word in LEFT_AT_ONCE else patience.leave_after_s

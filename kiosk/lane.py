@@ -23,12 +23,15 @@ from firmware_bridge.device import DeviceState, SerialDevice
 from firmware_bridge.gate import Gate, Pulse
 from firmware_bridge.reading import Cause, NoReading, Reading
 from firmware_bridge.thermometer import Thermometer, Window
-from kiosk.admission import Rules
+from kiosk.admission import Rules, Why
 from kiosk.camera import Camera, CameraState
 from kiosk.clock import KioskClock
+from kiosk.closing import FILE as CLOSED_FILE
+from kiosk.closing import Closed, Closing
 from kiosk.decoder import Code, Decoder
 from kiosk.id_card import personal_of
 from kiosk.ladder import Ladder, rung_of
+from kiosk.occupancy import Fill, VenueDay, fill_of
 from kiosk.presence import Presence, Presented, Showing
 from kiosk.provider import Enquiries, Enquiry
 from kiosk.station import (
@@ -54,8 +57,10 @@ from protocol.credentials.policy import CheckPolicy
 from protocol.credentials.reasons import Reason
 from protocol.credentials.replay import ReplayWindow
 from protocol.credentials.rules import RuleSet
-from protocol.passage import Personal, Place
+from protocol.notice import Notice
+from protocol.passage import ClockConfidence, Personal, Place
 from protocol.policy import EntryPolicy
+from protocol.profile import Conduct, Mode, Profile, VenueRules
 from protocol.status_list import StatusLists
 from protocol.trust import TrustList
 from protocol.words import CredentialKind, Direction, EntryMode, Outcome
@@ -81,6 +86,9 @@ class RulesInForce:
     age_s: int
     venue_hosts: frozenset[str] = frozenset()
     business: RuleSet | None = None  # rules over foreign certificates
+    profile: Profile = Profile("", Mode.NORMAL, EntryPolicy())  # whose `entry` is `policy`; here for mode and conduct
+    venue: VenueRules = VenueRules()
+    notices: tuple[Notice, ...] = ()
 
 
 def check_policy(rules: RulesInForce) -> CheckPolicy:
@@ -176,6 +184,14 @@ class Lane:
         self.last_codes: list[Code] = []  # of the newest frame, for the outline in the preview
         self.journal_problem: JournalError | None = None
         self.last_pulse: Pulse | None = None
+        self.closing = Closing(journal.path.with_name(CLOSED_FILE))
+        self.closed: Closed | None = None  # why nobody is let in now, as of the last second
+        self.opening_passed: Callable[[], bool] = lambda: True  # whether today's opening test did
+        self.subject = 0  # grows with each person or thing answered, so that an equal answer is heard again
+        self.venue_day = VenueDay(journal.last_inside_day())
+        self.inside_elsewhere = 0  # came in less left at the venue's other kiosks, as the server last said
+        self._today = self.venue_day.at(clock.stamp())
+        self._barred: tuple[str, ...] = ()
         self._publish, self._is_online = publish, is_online
         self._decoder = Decoder()
         self._presence = Presence()
@@ -200,6 +216,7 @@ class Lane:
     def run(self, stop: threading.Event) -> None:
         """Serve the entrance until *stop* is set."""
         self.note_event("started")
+        self.watch_door()
         while not stop.is_set():
             try:
                 self._turn()
@@ -272,7 +289,7 @@ class Lane:
         elif unread_s >= UNREAD_AFTER_S and isinstance(self.station.state, Idle):
             self._told_unread_s = now_s
             self.note_event("note", (("code", "code_unreadable"),))
-            self.carry_out(self.station.note("code_unreadable", now_s))
+            self._answer("code_unreadable")
 
     # -- codes -------------------------------------------------------------------------------------------------------
 
@@ -282,7 +299,7 @@ class Lane:
         if seen.showing is Showing.AGAIN and before is not None:
             if before.outcome is Outcome.ADMIT:
                 minutes = max(0, self.clock.stamp().at_ms - before.at_ms) // 60_000
-                self.carry_out(self.station.note("same_again", time.monotonic(), minutes_ago=minutes))
+                self._answer("same_again", minutes_ago=minutes)
                 return
             state = self.station.state
             if isinstance(state, OnScreen) and digest == self._current and not state.results:
@@ -315,7 +332,7 @@ class Lane:
         if checked is not None:
             self._begin(checked, asking.seen, asking.digest)
         elif not isinstance(self.station.state, Noting):
-            self.carry_out(self.station.note("asking_provider", time.monotonic()))
+            self._answer("asking_provider")
 
     def _begin(self, checked: Checked, seen: Presented, digest: bytes) -> None:
         shown_before = Reason.SEEN_BEFORE in checked.reasons or self._is_replay(checked)
@@ -342,7 +359,7 @@ class Lane:
         now_s = time.monotonic()
         if isinstance(card, CardUnreadable):
             self.note_event("note", (("code", "card_unreadable"), ("why", card.code)))
-            self.carry_out(self.station.note("card_unreadable", now_s))
+            self._answer("card_unreadable")
             return
         digest = hashlib.blake2b(card.number.encode(), key=self._card_key, digest_size=16).digest()
         person = personal_of(card, self.clock.now().astimezone().date())
@@ -364,7 +381,7 @@ class Lane:
         if before is not None and before.outcome is Outcome.ADMIT:
             ago_ms = max(0, self.clock.stamp().at_ms - before.at_ms)
             if ago_ms < CARD_SAID_AGAIN_S * 1000:
-                self.carry_out(self.station.note("same_again", now_s, minutes_ago=0))
+                self._answer("same_again", minutes_ago=0)
                 return
         self.serve(Person(refused(CredentialKind.UNKNOWN), EntryMode.ID_CARD, typed=person), digest)
 
@@ -391,12 +408,26 @@ class Lane:
         else:
             code = "already_enrolled"
         self.note_event("note", (("code", code), *((("operator", operator),) if operator is not None else ())))
-        self.carry_out(self.station.note(code, time.monotonic()))
+        self._answer(code)
+
+    def _answer(self, code: str, *, minutes_ago: int | None = None) -> None:
+        """Say something short that is no verdict; each time it is heard, whatever was said before."""
+        effects = self.station.note(code, time.monotonic(), minutes_ago=minutes_ago)
+        self.subject += bool(effects)
+        self.carry_out(effects)
+
+    def let_out(self) -> bool:
+        """Somebody leaves without a code; False where that is not allowed, or while somebody else is served."""
+        if not (isinstance(self.station.state, Idle) and self.surroundings().lets_out_freely):
+            return False
+        self.serve(Person(refused(CredentialKind.UNKNOWN), EntryMode.SCAN))
+        return True
 
     def serve(self, person: Person, digest: bytes = b"") -> None:
         """Begin with a person: from a code with its *digest*, or from what staff typed. Runs in the lane's thread."""
         started = time.perf_counter()
         self._current = digest
+        self.subject += 1
         self._asking = None  # whoever waited for a provider's answer was overtaken; it is kept for their next try
         self._around = (self._ready or self._get_ready()).around
         effects = self.station.code(person, self._around, time.monotonic())
@@ -451,6 +482,7 @@ class Lane:
     def _record(self, effect: Record) -> list[Effect]:
         """Commit before anything opens or turns green."""
         around = self._around or self.surroundings()
+        self.subject += 1
         try:
             stored = self.commit(effect)
         except JournalError as error:
@@ -473,6 +505,7 @@ class Lane:
             effect.personal,
             count=(outcome, mode, self.direction.value) if outcome == "admit" else (outcome, mode),
             day=self.clock.day(),
+            inside=self._moves(self.direction) if outcome == "admit" else None,
         )
 
     def _remember(self, effect: Record) -> None:
@@ -525,6 +558,8 @@ class Lane:
             rules=Rules(rules.version, rules.age_s, clock_sure="clock_unsure" not in degraded),
             degraded=degraded,
             direction=self.direction,
+            conduct=rules.profile.conduct,
+            barred=self._barred_now(rules),
         )
 
     def _watch(self) -> None:
@@ -532,17 +567,81 @@ class Lane:
         jumped_ms = self.clock.take_jump_ms()
         if jumped_ms is not None:
             self.note_event("clock_moved", (("by_ms", jumped_ms),))
-        told, self.ladder = self.ladder.standing, self.ladder.step(self.degraded(), time.monotonic())
+        conduct = self.watch_door()
+        told, self.ladder = self.ladder.standing, self.ladder.step(self.degraded(), time.monotonic(), conduct)
         if self.ladder.standing != told:
             rung = rung_of(self.ladder.standing, has_scanner="scanner" in self.readers)
             self.note_event("mode", (("degraded", " ".join(self.ladder.standing)), ("rung", rung.value)))
 
+    # -- who is inside, and whether anybody may come in ---------------------------------------------------------------
+
+    def inside(self) -> int:
+        """How many people are inside by what was counted today; never negative."""
+        return max(0, self.journal.inside(self._today) + self.inside_elsewhere)
+
+    def fill(self, rules: RulesInForce) -> Fill:
+        """How full the venue is by that count."""
+        return fill_of(self.inside(), rules.venue.capacity, rules.profile.conduct.near_full_percent)
+
+    def _moves(self, direction: Direction) -> tuple[str, int]:
+        """The venue's day, and what one person who passes changes; whom nobody counted in is not counted out."""
+        if direction is Direction.IN:
+            return self._today, 1
+        return self._today, -1 if self.inside() > 0 else 0
+
+    def waved_through(self, operator: str, direction: Direction) -> None:
+        """Staff let somebody pass without a scan: counted, and counted in or out."""
+        count = "waved" if direction is Direction.IN else "waved_out"
+        detail = (("operator", operator), ("direction", direction.value))
+        self.note_event("waved_through", detail, count=(count,), inside=self._moves(direction))
+
+    def set_inside(self, operator: str, people: int) -> None:
+        """Staff counted themselves: that many people are inside now. Both figures and who it was go on record."""
+        before = self.inside()
+        change = people - (self.journal.inside(self._today) + self.inside_elsewhere)
+        detail = (("operator", operator), ("from", before), ("to", people))
+        self.note_event("inside_corrected", detail, inside=(self._today, change))
+
+    def watch_door(self) -> Conduct:
+        """Note the venue's day and whether the entrance is open; a change of the latter becomes a record.
+
+        Runs in the lane's thread, once a second and after staff closed or opened.
+        """
+        stamp, rules = self.clock.stamp(), self.rules.in_force()
+        self._today = self.venue_day.at(stamp)
+        sure = stamp.confidence is not ClockConfidence.UNSURE
+        before, self.closed = (
+            self.closed,
+            self.closing.state(rules.venue, self.clock.now().astimezone(), clock_sure=sure),
+        )
+        if (self.closed and self.closed.why) != (before and before.why):
+            self.note_event("door", (("state", self.closed.why.value if self.closed else "open"),))
+        conduct = rules.profile.conduct
+        found = [
+            (self.closed is not None, Why.ENTRANCE_CLOSED),
+            (conduct.opening_test_blocks and not self.opening_passed(), Why.OPENING_TEST),
+        ]
+        self._barred = tuple(why.value for is_so, why in found if is_so)
+        return conduct
+
+    def _barred_now(self, rules: RulesInForce) -> tuple[str, ...]:
+        if rules.profile.conduct.full_holds and self.fill(rules) is Fill.FULL:
+            return (*self._barred, Why.VENUE_FULL.value)
+        return self._barred
+
     def note_event(
-        self, event: str, detail: tuple[tuple[str, str | int], ...] = (), *, count: tuple[str, ...] = ()
+        self,
+        event: str,
+        detail: tuple[tuple[str, str | int], ...] = (),
+        *,
+        count: tuple[str, ...] = (),
+        inside: tuple[str, int] | None = None,
     ) -> None:
         """Put an event of the kiosk itself into the journal; a journal that refuses is shown, never raised."""
         try:
-            self.journal.append(self.place, self.clock.stamp(), event, detail=detail, count=count, day=self.clock.day())
+            self.journal.append(
+                self.place, self.clock.stamp(), event, detail=detail, count=count, day=self.clock.day(), inside=inside
+            )
             self.journal_problem = None
         except JournalError as error:
             self.journal_problem = error

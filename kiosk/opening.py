@@ -209,6 +209,11 @@ class OpeningTests:
         last = self.last
         return last if last is not None and last.day == self._lane.clock.day() else None
 
+    def has_passed_today(self) -> bool:
+        """Whether this day's last test found everything fine."""
+        today = self.today()
+        return today is not None and today.passed
+
     def health(self) -> tuple[tuple[str, str], ...]:
         """For the server's fleet page: the last result and when it was, by this kiosk's clock."""
         last = self.last

@@ -101,7 +101,7 @@ def add_panel(
     def panel_inspect() -> ResponseReturnValue:
         return staff_page("inspect")
 
-    @app.get("/panel/<any(hold, proxy, manual):name>")
+    @app.get("/panel/<any(hold, proxy, manual, door):name>")
     def panel_page(name: str) -> ResponseReturnValue:
         return staff_page(name)
 

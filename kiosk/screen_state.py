@@ -17,6 +17,7 @@ class View(Enum):
     IDLE = "idle"  # status board
     MEASURING = "measuring"  # a code was taken; the person stands in front of the thermometer
     VERDICT = "verdict"
+    CLOSED = "closed"  # nobody is let in: what visitors should do instead
     NOTE = "note"  # a short answer to something that is no passage: poster tested, badge read, same code again
 
 
@@ -75,6 +76,25 @@ class Banner:
 
 
 @dataclass(frozen=True, slots=True)
+class NoticeView:
+    """One public notice; never about a person."""
+
+    level: str  # "tip", "important", "urgent"
+    label: Text  # the level in a word
+    title: Text
+    body: Text
+
+
+@dataclass(frozen=True, slots=True)
+class Occupancy:
+    """How many people are inside, as counted."""
+
+    inside: int
+    capacity: int  # 0: no limit is set
+    fill: str  # "free", "near", "full"
+
+
+@dataclass(frozen=True, slots=True)
 class ScreenState:
     """Everything the screen needs; a new value replaces the old one whole."""
 
@@ -86,13 +106,18 @@ class ScreenState:
     banner: Banner
     parts: tuple[PartStatus, ...]
     counts: tuple[tuple[str, int], ...]  # today: admit, hold, deny, manual, proxy
-    occupancy: int | None
+    occupancy: Occupancy | None  # None where no capacity is set and nobody is counted out
     verdict: VerdictView | None = None
     note: Text | None = None
     prompt: Text | None = None  # what the person should do now
     progress_ms: int | None = None  # how long measuring may take at most
     findings: tuple[Text, ...] = ()  # the device doctor's banner: what, why it matters, what to do
-    notices: tuple[Text, ...] = ()  # public notices, shown while idle; never about a person
+    notices: tuple[NoticeView, ...] = ()  # shown while nobody is served, the weightiest first
+    notices_age: Text | None = None  # how old they are, once they may be out of date
+    direction: str = "in"  # which way people walk here: "in" or "out"
+    exit_is_free: bool = False  # a button lets people out without a code
+    is_closed: bool = False  # by staff or by the venue's hours; a device that cannot record is another matter
+    subject: int = 0  # another person or thing than before: an equal verdict is heard again
 
     def to_json(self) -> dict[str, Any]:
         """As plain JSON values."""

@@ -12,8 +12,9 @@ from flask import Flask, render_template
 from kiosk import texts
 from kiosk.screen_state import Banner, Face, ScreenState, Text, View
 
+SHOWN_COUNTS = ("admit", "hold", "deny", "proxy", "manual")  # the others stand in the panel
 PIECES = ("top", "main", "camera", "counts", "findings", "banner")  # each is one template and one element of the page
-MAX_NOTICES = 3  # more would not be read from 3 m
+MAX_NOTICES = 5  # they take turns of 8 s; more would not be seen by whoever waits there
 
 # The five sounds (field.md, entrance screen 4): pass, exit, attention, error, tick.
 TONES: dict[Face, str] = {Face.PASS: "pass", Face.CHECK: "attention", Face.STOP: "error", Face.UNKNOWN: "attention"}
@@ -33,12 +34,12 @@ def sound_of(state: ScreenState) -> Sound:
     verdict = state.verdict
     if state.view is View.VERDICT and verdict is not None:
         tone = "exit" if verdict.face is Face.PASS and verdict.direction == "out" else TONES[verdict.face]
-        key = f"verdict {verdict.reference} {verdict.code} {verdict.face.value}"
+        key = f"verdict {state.subject} {verdict.reference} {verdict.code} {verdict.face.value}"
         return Sound(key, tone, texts.voice_clip(verdict.code, verdict.face, verdict.direction))
     if state.view is View.MEASURING:
-        return Sound("measuring", "tick", "measuring")
+        return Sound(f"measuring {state.subject}", "tick", "measuring")
     if state.view is View.NOTE:
-        return Sound(f"note {state.note.zh if state.note else ''}", "tick", None)
+        return Sound(f"note {state.subject} {state.note.zh if state.note else ''}", "tick", None)
     return Sound(state.view.value, None, None)
 
 
@@ -79,12 +80,15 @@ def _context(state: ScreenState, now: datetime) -> dict[str, Any]:
         "face": state.verdict.face.value if state.view is View.VERDICT and state.verdict else "",
         "t": texts.PAGE,
         "p": texts.PANEL,
+        "directions": texts.DIRECTIONS,
+        "fills": {fill.value: words for fill, words in texts.FILLS.items()},
         "parts": [
             (part, name, without_name(part.text, name))
             for part in state.parts
             for name in [texts.PART_NAMES.get(part.part, Text(part.part, part.part))]
         ],
         "count_names": texts.COUNT_NAMES,
+        "shown_counts": SHOWN_COUNTS,
         "camera_good": camera is None or camera.good,
         "camera_text": None if camera is None else camera.text,
         "notices": state.notices[:MAX_NOTICES],

@@ -11,10 +11,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from firmware_bridge.reading import NoReading, Reading
-from kiosk.admission import Next, Rules, Verdict, Why, decide, judge_card, judge_credential, judge_vouched, measured
+from kiosk.admission import (
+    Next,
+    Rules,
+    Verdict,
+    Why,
+    decide,
+    judge_card,
+    judge_credential,
+    judge_leaving,
+    judge_vouched,
+    measured,
+)
 from protocol.credentials.model import Checked
 from protocol.passage import Facts, Personal, Temperature
 from protocol.policy import EntryPolicy
+from protocol.profile import Conduct
 from protocol.words import CredentialKind, Direction, EntryMode, Outcome
 
 RETEST_AFTER_S = 3.0  # hardware.md 3.3 point 4: after a high reading, let the skin settle
@@ -142,6 +154,13 @@ class Surroundings:
     rules: Rules
     degraded: tuple[str, ...] = ()
     direction: Direction = Direction.IN
+    conduct: Conduct = Conduct()
+    barred: tuple[str, ...] = ()  # why nobody who comes in is admitted without a member of staff, the first to show
+
+    @property
+    def lets_out_freely(self) -> bool:
+        """Whether people leave here without a code."""
+        return self.direction is Direction.OUT and self.conduct.exit_is_free
 
 
 class Station:
@@ -165,10 +184,14 @@ class Station:
 
     def _begin(self, person: Person, around: Surroundings, now_s: float) -> list[Effect]:
         verdict = None
-        if person.is_unconfirmed_card:
+        if around.lets_out_freely:
+            verdict = judge_leaving(person.checked)
+        elif person.is_unconfirmed_card:
             verdict = judge_card(around.policy, around.rules)
         elif not person.is_vouched:
             verdict = judge_credential(person.checked, around.policy, around.rules, shown_before=person.shown_before)
+            if verdict is None and around.barred and around.direction is Direction.IN:
+                verdict = Verdict(Outcome.HOLD, around.barred)  # a red or forged code was stopped above
         if verdict is not None:
             return self._record(person, verdict, (), around)
         self.state = Measuring(person, since_s=now_s)

@@ -27,6 +27,9 @@ from protocol.sealing import EPOCH_ID_BYTES, EPOCH_KEY_BYTES, EpochSealer, SealP
 log = logging.getLogger("gatehouse.journal")
 
 
+INSIDE = "inside"  # the counter that may also go down
+
+
 class JournalError(GatehouseError):
     """The journal could not take or give a record.
 
@@ -127,6 +130,7 @@ class Journal:
         self.on_append: AppendListener | None = None
         self._counts: dict[str, int] = {}
         self._counts_day = ""
+        self._inside: tuple[str, int] | None = None  # a venue's day, and how many people came in less those who left
         self._oldest: tuple[int, int | None] = (0, None)  # sequence of the oldest unsent record, and its wall time
         self._only = _take_alone(path)
         try:
@@ -154,7 +158,7 @@ class Journal:
         ).fetchone()
         self._head: tuple[int, bytes] = (sequence, after)
         self._held: tuple[int, bytes] = (held, held_hash)
-        self._counts_day, self._oldest = "", (0, None)
+        self._counts_day, self._oldest, self._inside = "", (0, None), None
 
     def close(self) -> None:
         """Close the file and forget the epoch key; a second call does nothing."""
@@ -176,12 +180,13 @@ class Journal:
         detail: Sequence[tuple[str, str | int]] = (),
         count: Sequence[str] = (),
         day: str = "",
+        inside: tuple[str, int] | None = None,
     ) -> Stored:
         """Seal, chain and commit one record: a passage's facts with its personal part, or an event by name.
 
-        *count* names the counters of *day* that grow by one in the same transaction. When this returns, the record is
-        on disk. Raises JournalError when it is not; then nothing was kept, and the epoch has ended (no key and nonce
-        can meet twice).
+        *count* names the counters of *day* that grow by one in the same transaction; *inside* is a venue's day and by
+        how much the number of people inside changes. When this returns, the record is on disk. Raises JournalError when
+        it is not; then nothing was kept, and the epoch has ended (no key and nonce can meet twice).
         """
         with self._lock:
             started = time.perf_counter()
@@ -203,11 +208,14 @@ class Journal:
                     (sequence, record.epoch, wrapped, header, sealed, after, stamp.at_ms),
                 )
                 self._db.execute("UPDATE head SET sequence = ?, hash = ?", (sequence, after))
-                if count:
-                    rows = ", ".join(["(?, ?, 1)"] * len(count))
+                changes = [(day, name, 1) for name in count]
+                if inside is not None and inside[1]:
+                    changes.append((inside[0], INSIDE, inside[1]))
+                if changes:
+                    rows = ", ".join(["(?, ?, ?)"] * len(changes))
                     self._db.execute(
-                        f"INSERT INTO counter VALUES {rows} ON CONFLICT DO UPDATE SET n = n + 1",  # noqa: S608  only marks
-                        [part for name in count for part in (day, name)],
+                        f"INSERT INTO counter VALUES {rows} ON CONFLICT DO UPDATE SET n = n + excluded.n",  # noqa: S608  only marks
+                        [part for change in changes for part in change],
                     )
                 self._db.execute("COMMIT")
             except BaseException as error:
@@ -223,6 +231,8 @@ class Journal:
             if day == self._counts_day:
                 for name in count:
                     self._counts[name] = self._counts.get(name, 0) + 1
+            if inside is not None and self._inside is not None and inside[0] == self._inside[0]:
+                self._inside = (inside[0], self._inside[1] + inside[1])
             stored = Stored(sequence, after, sealed_at - started, time.perf_counter() - sealed_at)
         if self.on_append:
             self.on_append(stored)
@@ -434,6 +444,22 @@ class Journal:
                 self._counts = dict(self._db.execute("SELECT name, n FROM counter WHERE day = ?", (day,)))
                 self._counts_day = day
             return dict(self._counts)
+
+    def inside(self, venue_day: str) -> int:
+        """How many people came in through here on *venue_day*, less those who left; negative for a way out."""
+        with self._lock:
+            if self._inside is None or self._inside[0] != venue_day:
+                row = self._db.execute(
+                    "SELECT n FROM counter WHERE day = ? AND name = ?", (venue_day, INSIDE)
+                ).fetchone()
+                self._inside = (venue_day, int(row[0]) if row else 0)
+            return self._inside[1]
+
+    def last_inside_day(self) -> str:
+        """The newest day of the venue on which anybody was counted; "" when nobody was."""
+        with self._lock:
+            row = self._db.execute("SELECT max(day) FROM counter WHERE name = ?", (INSIDE,)).fetchone()
+        return row[0] or ""
 
     def last_stamp_ms(self) -> int | None:
         """Wall time of the newest record still held, so that a clock behind it is noticed; None when there is none."""

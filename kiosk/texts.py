@@ -5,8 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from kiosk.closing import BY_STAFF, ClosedWhy
+from kiosk.occupancy import Fill
 from kiosk.screen_state import Face, Text
 from protocol.credentials.reasons import SENTENCES, Reason
+from protocol.notice import NoticeLevel
+from protocol.profile import Mode
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,6 +306,30 @@ ADMISSION: Final[dict[str, ReasonWords]] = {
         Text("已由工作人员决定，记录中有经办人", "Decided by a member of staff; the record names them"),
         Text("请与工作人员联系。", "Please talk to the staff."),
     ),
+    "exit_free": ReasonWords(
+        Text("离开已登记", "Your leaving is recorded"),
+        Text("请慢走", "Goodbye"),
+        Text("本出口无需扫码：只记人数", "No code is needed to leave here: people are only counted"),
+        Text("请慢走。", "Goodbye."),
+    ),
+    "entrance_closed": ReasonWords(
+        Text("本入口暂不开放", "This entrance is closed"),
+        Text("请看屏幕上的指引，或找工作人员", "Please follow the sign on the screen, or ask the staff"),
+        Text("入口已关闭：可在工作台开放，或人工登记", "Closed: open it in the panel, or register by hand"),
+        Text("本入口暂不开放，请找工作人员。", "This entrance is closed. Please ask the staff."),
+    ),
+    "opening_test_missing": ReasonWords(
+        Text("本机今天还没有自检", "This kiosk was not tested yet today"),
+        _WAIT,
+        Text("请先在工作台做设备自检，通过后自动放行", "Run the device test in the panel; it must pass first"),
+        Text("请稍候，由工作人员核验。", "One moment, please. A member of staff will check."),
+    ),
+    "venue_full": ReasonWords(
+        Text("场内人数已满", "The venue is full"),
+        Text("请稍候，有人离开后再扫码", "Please wait, and scan again when somebody has left"),
+        Text("已到容量上限：等人离开，或由您决定放行", "At capacity: wait until somebody leaves, or decide yourself"),
+        Text("场内人数已满，请稍候。", "The venue is full. Please wait a moment."),
+    ),
     "enrol_needed": ReasonWords(
         Text("本机尚未登记", "This kiosk is not enrolled"),
         _ASK_STAFF,
@@ -397,6 +425,7 @@ COUNT_NAMES: Final[dict[str, Text]] = {
     "manual": Text("人工登记", "Typed"),
     "proxy": Text("代扫", "Helped"),
     "waved": Text("未扫码放行", "Waved through"),
+    "waved_out": Text("未扫码离开", "Left unscanned"),
 }
 
 MODES: Final[dict[str, Text]] = {
@@ -408,6 +437,37 @@ MODES: Final[dict[str, Text]] = {
     "not_enrolled": Text("尚未登记", "Not enrolled"),
 }
 
+# The profile in force, before the mode in the permanent banner.
+PROFILES: Final[dict[Mode, Text]] = {
+    Mode.NORMAL: Text("常态", "Normal"),
+    Mode.EMERGENCY: Text("应急", "Emergency"),
+}
+
+# What stands on the screen of an entrance that lets nobody in.
+CLOSED: Final[dict[ClosedWhy, Text]] = {
+    ClosedWhy.HOURS: Text("现在不在开放时间", "Closed at this hour"),
+    ClosedWhy.DONE: Text("今天的开放已结束", "Closed for today"),
+    ClosedWhy.REPAIR: Text("设备检修，暂停使用", "Out of service for repair"),
+    ClosedWhy.CLEANING: Text("正在消毒，暂停使用", "Closed for disinfection"),
+    ClosedWhy.OTHER_DOOR: Text("请走其他入口", "Please use another entrance"),
+}
+
+DIRECTIONS: Final[dict[str, Text]] = {
+    "in": Text("入口", "Way in"),
+    "out": Text("出口", "Way out"),
+}
+
+FILLS: Final[dict[Fill, Text]] = {
+    Fill.NEAR: Text("接近满员", "Nearly full"),
+    Fill.FULL: Text("已满", "Full"),
+}
+
+NOTICE_LEVELS: Final[dict[NoticeLevel, Text]] = {
+    NoticeLevel.TIP: Text("提示", "Tip"),
+    NoticeLevel.IMPORTANT: Text("重要", "Important"),
+    NoticeLevel.URGENT: Text("紧急", "Urgent"),
+}
+
 # The page's own words; templates take all of theirs from here.
 PAGE: Final[dict[str, Text]] = {
     "title": Text("门哨入口", "Gatehouse entrance"),
@@ -417,10 +477,18 @@ PAGE: Final[dict[str, Text]] = {
     "show_code_how": Text("手机屏幕调亮，对准摄像头", "Brighten your screen and hold it to the camera"),
     "measuring": Text("请站好，正在测体温", "Stand still: measuring"),
     "measuring_how": Text("站到标记处，露出额头，看镜头", "Stand on the mark, forehead free, look at the lens"),
+    "show_code_out": Text("离开请扫码", "Leaving? Show your health code"),
+    "leave_how": Text("离开请点按钮", "Leaving? Touch the button"),
+    "leave_or_code": Text("也可以向摄像头出示健康码", "Or hold your health code to the camera"),
+    "leave": Text("我要离开", "I am leaving"),
     "occupancy": Text("场内人数", "Inside now"),
+    "closed": Text("暂不开放", "Closed"),
+    "out_of_service": Text("暂停使用", "Out of service"),
+    "elsewhere": Text("请到服务台或找工作人员", "Please go to the desk, or ask the staff"),
     "today": Text("今日", "Today"),
     "parts": Text("设备状态", "Devices"),
     "notices": Text("公告", "Notices"),
+    "notices_age": Text("公告内容", "Notices as of"),
     "unsent": Text("待上传", "Unsent"),
     "unsent_unit": Text("条", ""),
     "good": Text("正常", "working"),
@@ -459,6 +527,15 @@ PANEL: Final[dict[str, Text]] = {
     "manual": Text("人工登记", "Register by hand"),
     "card_photo": Text("拍照读证", "Photograph a card"),
     "wave": Text("未扫码放行 +1", "Waved through +1"),
+    "door": Text("人数与开关", "Count, open, close"),
+    "inside_now": Text("场内现有", "Inside now"),
+    "wave_out": Text("离开 +1", "Left +1"),
+    "wave_in": Text("进入 +1", "Came in +1"),
+    "set_inside": Text("改正场内人数", "Correct the count"),
+    "set_inside_how": Text("现场清点后的人数；会记录经办人", "As counted on the spot; your name is recorded"),
+    "close_entrance": Text("关闭本入口", "Close this entrance"),
+    "close_how": Text("关闭后只有工作人员能登记放行；出口不受影响", "Then only staff admit; leaving stays possible"),
+    "open_entrance": Text("开放本入口", "Open this entrance"),
     "fault": Text("报告故障", "Report a fault"),
     "self_test": Text("设备自检", "Test the devices"),
     "today": Text("今日", "Today"),
@@ -540,6 +617,7 @@ INSPECT: Final[dict[str, Text]] = {
 }
 
 WORDS: Final[dict[str, dict[str, Text]]] = {
+    "closed_why": {why.value: CLOSED[why] for why in BY_STAFF},
     "identify": {
         "paper_code": Text("纸质健康码", "Paper code"),
         "id_card": Text("身份证读卡", "ID card reader"),

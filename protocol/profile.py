@@ -1,4 +1,4 @@
-"""The parts "profiles" and "venue" of a bundle: how an entrance behaves, by kind of venue, by mode, and at one venue."""
+"""The parts "profiles" and "venue" of a bundle: how an entrance behaves, by kind of venue and mode, and at a venue."""
 
 from __future__ import annotations
 

@@ -24,11 +24,18 @@
   setInterval(tell, 250);
 
   // --- public notices take turns -------------------------------------------------------------------------------------
-  setInterval(() => {
-    const all = [...document.querySelectorAll(".notices li")];
-    const now = all.findIndex((item) => !item.hidden);
-    all.forEach((item, at) => { item.hidden = at !== (now + 1) % all.length; });
-  }, 8000);
+  const TURN_MS = 8000;
+  function turn() { // by the clock, so that a redrawn page goes on where it was
+    const notices = [...document.querySelectorAll(".notices > li")];
+    const parts = document.querySelector(".turns .parts");
+    if (!parts) return;
+    const troubled = document.querySelector(".parts .not-good"); // trouble is not hidden behind a notice for long
+    const turns = [parts, ...notices.flatMap((item) => (troubled ? [item, parts] : [item]))];
+    const now = turns[Math.floor(performance.now() / TURN_MS) % turns.length];
+    for (const item of notices) item.hidden = item !== now;
+    parts.hidden = now !== parts;
+  }
+  setInterval(turn, 250);
 
   for (const name of body.dataset.tones.split(" ").filter(Boolean)) sound.ready(`/tone/${name}.wav`);
 
@@ -99,6 +106,7 @@
     for (const [piece, place] of Object.entries(places)) {
       if (before[piece] !== news.html[piece]) place.innerHTML = before[piece] = news.html[piece];
     }
+    turn();
     body.dataset.view = news.view;
     body.dataset.face = news.face;
     body.dataset.number = news.number;

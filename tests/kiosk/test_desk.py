@@ -164,7 +164,7 @@ def test_waving_through_and_faults_are_counted_and_recorded(panel: Panel) -> Non
     panel.press("wave_through")
     panel.press("fault_report", part="camera", what="dirty")
     events = {h.event: dict(h.detail) for h in panel.headers() if h.event}
-    assert events["waved_through"] == {"operator": "li.na"}
+    assert events["waved_through"] == {"operator": "li.na", "direction": "in"}
     assert events["fault_reported"] == {"operator": "li.na", "part": "camera", "what": "dirty"}
     assert panel.rig.journal.counts(panel.rig.clock.day())["waved"] == 1
 

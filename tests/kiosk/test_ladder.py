@@ -8,8 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kiosk.ladder import AT_ONCE, ENTER_AFTER_S, LEAVE_AFTER_S, Ladder, Rung, rung_of
+from kiosk.ladder import AT_ONCE, Ladder, Rung, rung_of
+from protocol.profile import Conduct
 
+PATIENCE = Conduct()
 WORDS = ("no_network", "no_rules", "rules_stale", "no_camera", "no_thermometer", "no_gate", "clock_unsure")
 
 
@@ -17,7 +19,7 @@ def walk(*seconds: tuple[str, ...]) -> list[tuple[str, ...]]:
     """What is told after each second of these truths."""
     ladder, told = Ladder(), []
     for now_s, found in enumerate(seconds):
-        ladder = ladder.step(found, float(now_s))
+        ladder = ladder.step(found, float(now_s), PATIENCE)
         told.append(ladder.standing)
     return told
 
@@ -40,7 +42,7 @@ def test_a_loose_plug_is_one_mode_and_not_sixty() -> None:
 def test_a_device_that_stays_well_is_believed_again() -> None:
     told = walk(*[("no_gate",)] * 5, *[()] * 12)
     assert told[3] == ("no_gate",) and told[-1] == () and changes(told) == 2
-    assert told[5 + int(LEAVE_AFTER_S) - 1] == ("no_gate",)
+    assert told[5 + PATIENCE.leave_after_s - 1] == ("no_gate",)
 
 
 @pytest.mark.parametrize("word", sorted(AT_ONCE))
@@ -58,7 +60,7 @@ TRUTHS = st.lists(st.sets(st.sampled_from(WORDS)), min_size=1, max_size=60)
 @given(TRUTHS)
 def test_after_a_quiet_while_the_truth_is_told(truths: list[set[str]]) -> None:
     last = tuple(sorted(truths[-1]))
-    told = walk(*(tuple(sorted(truth)) for truth in truths), *[last] * (int(LEAVE_AFTER_S) + 2))
+    told = walk(*(tuple(sorted(truth)) for truth in truths), *[last] * (PATIENCE.leave_after_s + 2))
     assert set(told[-1]) == set(last)
 
 
@@ -67,10 +69,10 @@ def test_devices_change_the_mode_at_most_once_in_each_patience(truths: list[set[
     told = walk(*(tuple(sorted(truth)) for truth in truths))
     for word in ("no_camera", "no_gate"):
         turns = [n for n, (a, b) in enumerate(itertools.pairwise(told)) if (word in a) != (word in b)]
-        assert all(later - earlier >= ENTER_AFTER_S for earlier, later in itertools.pairwise(turns))
+        assert all(later - earlier >= PATIENCE.enter_after_s for earlier, later in itertools.pairwise(turns))
         for at in turns:
             entered = word in told[at + 1]
-            since = int(ENTER_AFTER_S if entered else LEAVE_AFTER_S)
+            since = int(PATIENCE.enter_after_s if entered else PATIENCE.leave_after_s)
             assert all((word in truths[n]) is entered for n in range(at + 1 - since, at + 2))
 
 
@@ -80,7 +82,7 @@ def test_nothing_is_told_twice_or_made_up(truths: list[set[str]]) -> None:
     ladder = Ladder()
     for now_s, truth in enumerate(truths):
         seen |= truth
-        ladder = ladder.step(tuple(sorted(truth)), float(now_s))
+        ladder = ladder.step(tuple(sorted(truth)), float(now_s), PATIENCE)
         assert len(set(ladder.standing)) == len(ladder.standing) and set(ladder.standing) <= seen
 
 
@@ -101,3 +103,11 @@ def test_nothing_is_told_twice_or_made_up(truths: list[set[str]]) -> None:
 )
 def test_the_rung_is_what_can_still_be_done(words: tuple[str, ...], has_scanner: bool, rung: Rung) -> None:
     assert rung_of(words, has_scanner=has_scanner) is rung
+
+
+def test_the_profile_says_how_much_patience_there_is() -> None:
+    at_once = Conduct(enter_after_s=0, leave_after_s=1)
+    ladder = Ladder().step(("no_gate",), 0.0, at_once)
+    assert ladder.standing == ("no_gate",)
+    ladder = ladder.step((), 1.0, at_once).step((), 2.0, at_once)
+    assert ladder.standing == ()

@@ -6,8 +6,9 @@ from dataclasses import replace
 
 from kiosk import texts
 from kiosk.inspection import Inspection, InspectorView
-from kiosk.screen_state import Banner, Face, PartStatus, ScreenState, Text, VerdictView, View
+from kiosk.screen_state import Banner, Face, NoticeView, Occupancy, PartStatus, ScreenState, Text, VerdictView, View
 from kiosk.verifying import JournalReport
+from protocol.notice import ENGLISH, MAX_BODY, MAX_TITLE, NoticeLevel
 
 ONLINE = Banner("ok", texts.MODES["online"], Text("规则 12 分钟前更新", "rules 12 min old"), 0, None)
 OFFLINE = Banner(
@@ -28,6 +29,23 @@ PARTS = (
     PartStatus("disk", True, Text("正常", "working")),
     PartStatus("test", True, Text("07:52 通过", "passed at 07:52")),
 )
+
+
+def notice(level: str, title: Text, body: Text) -> NoticeView:
+    return NoticeView(level, texts.NOTICE_LEVELS[NoticeLevel(level)], title, body)
+
+
+NOTICES = (
+    notice(
+        "important",
+        Text("流感疫苗接种", "Flu vaccination"),
+        Text(
+            "本周六上午为六十岁以上居民接种，请带身份证",
+            "For residents over 60, on Saturday morning: bring your ID card",
+        ),
+    ),
+    notice("tip", Text("佩戴口罩", "Masks"), Text("进入请佩戴口罩", "Please wear a mask inside")),
+)
 IDLE = ScreenState(
     revision=1,
     view=View.IDLE,
@@ -37,11 +55,8 @@ IDLE = ScreenState(
     banner=ONLINE,
     parts=PARTS,
     counts=(("admit", 412), ("hold", 9), ("deny", 2), ("manual", 14), ("proxy", 21)),
-    occupancy=138,
-    notices=(
-        Text("本周六上午为六十岁以上居民接种流感疫苗", "Flu shots for residents over 60 on Saturday morning"),
-        Text("进入请佩戴口罩", "Please wear a mask inside"),
-    ),
+    occupancy=Occupancy(138, 200, "free"),
+    notices=NOTICES,
 )
 BUSY_IDLE = replace(
     IDLE,
@@ -73,6 +88,43 @@ SETUP = replace(
     notices=(),
     prompt=Text("本机代码 7F3K-29QX", "This kiosk's code 7F3K-29QX"),
 )
+
+CLOSED = replace(
+    IDLE,
+    view=View.CLOSED,
+    is_closed=True,
+    note=Text("现在不在开放时间，08:00 开放", "Closed at this hour; opens at 08:00"),
+    prompt=Text("请走西门，或拨打值班电话 028-5550100", "Use the West gate, or call the desk on 028-5550100"),
+)
+OUT_OF_SERVICE = replace(
+    IDLE,
+    view=View.CLOSED,
+    banner=Banner(
+        "bad", texts.MODES["closed"], Text("规则 3 小时前更新", "rules 3 h old"), 27, Text("最早 08:12", "oldest 08:12")
+    ),
+    note=texts.ADMISSION["journal_unavailable"].reason,
+    prompt=texts.ADMISSION["journal_unavailable"].next_step,
+)
+EMERGENCY = replace(
+    IDLE,
+    banner=Banner(
+        "warn",
+        Text("应急·离线运行", "Emergency · Running offline"),
+        Text("应急至 11-24 18:00；规则 3 小时前确认", "until 11-24 18:00; rules confirmed 3 h ago"),
+        27,
+        Text("最早 08:12", "oldest 08:12"),
+    ),
+    occupancy=Occupancy(200, 200, "full"),
+    notices=(
+        notice(
+            "urgent",
+            Text("临" * MAX_TITLE, "t" * MAX_TITLE),
+            Text("请" * MAX_BODY, "please wait " * (ENGLISH * MAX_BODY // 12)),
+        ),
+    ),
+    notices_age=Text("3 天前", "3 d ago"),
+)
+EXIT = replace(IDLE, direction="out", exit_is_free=True, occupancy=Occupancy(184, 200, "near"))
 
 FACES = {
     "admitted": Face.PASS,
@@ -120,6 +172,10 @@ GALLERY: dict[str, ScreenState] = {
     "measure-again": verdict("measure_again"),
     "note": NOTE,
     "setup": SETUP,
+    "closed": CLOSED,
+    "out-of-service": OUT_OF_SERVICE,
+    "emergency": EMERGENCY,
+    "exit": EXIT,
 }
 
 INSPECTOR_VIEW = InspectorView(

@@ -49,7 +49,11 @@ GOOD: dict[str, dict[str, Any]] = {
     "photograph_card": {},
     "proxy_entry": PROXY,
     "manual_entry": MANUAL,
-    "wave_through": {},
+    "leave": {},
+    "wave_through": {"direction": "out"},
+    "set_inside": {"people": "138"},
+    "close_entrance": {"why": "cleaning"},
+    "open_entrance": {},
     "fault_report": {"part": "camera", "what": "dirty"},
     "self_test": {},
 }

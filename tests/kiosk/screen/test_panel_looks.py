@@ -41,6 +41,7 @@ PAGES = (
     "panel/hold",
     "panel/proxy",
     "panel/manual",
+    "panel/door",
     "panel/card",
     "panel/fault",
     "panel/fault?part=camera",

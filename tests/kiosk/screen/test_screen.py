@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from kiosk.screen_state import Text
 from kiosk.screen_view import sound_of, without_name
 from kiosk.voice import Voice
 from tests.kiosk.screen.conftest import Pressed
-from tests.kiosk.screen.states import GALLERY, IDLE, NOTE, verdict
+from tests.kiosk.screen.states import GALLERY, IDLE, NOTE, notice, verdict
 
 TIMEOUT_S = 10
 
@@ -137,6 +138,16 @@ def test_what_the_station_writes_is_never_taken_for_markup(screen: Screen) -> No
     object.__setattr__(state.verdict, "masked_name", "<script>x</script>")
     screen.publish(state)
     assert "<script>x" not in requests.get(screen.address, timeout=TIMEOUT_S).text
+
+
+def test_a_notice_is_never_taken_for_markup_and_never_stands_on_a_verdict(screen: Screen) -> None:
+    text = Text("<img src=x onerror=alert(1)>", "<script>alert(1)</script>")
+    bad = notice("tip", text, text)
+    screen.publish(replace(IDLE, notices=(bad,)))
+    page = requests.get(screen.address, timeout=TIMEOUT_S).text
+    assert "&lt;img src=x" in page and "<img src=x" not in page and "<script>alert" not in page
+    screen.publish(replace(verdict("fever"), notices=(bad,)))
+    assert "img src=x" not in requests.get(screen.address, timeout=TIMEOUT_S).text
 
 
 def test_nothing_inline_and_nothing_from_elsewhere_is_allowed(screen: Screen) -> None:
@@ -288,6 +299,16 @@ def test_the_tone_follows_the_verdict_and_sounds_once_for_each() -> None:
     assert sound_of(IDLE).tone is None
     assert sound_of(verdict("admitted")).key == sound_of(verdict("admitted")).key
     assert sound_of(verdict("admitted")).key != sound_of(verdict("admitted", reference="#000124")).key
+
+
+@pytest.mark.parametrize("name", ["unknown", "note", "measuring"])
+def test_the_same_answer_for_the_next_person_is_heard_again(name: str) -> None:
+    unrecorded = verdict("journal_unavailable", reference="")  # no record: nothing but the person tells them apart
+    state = unrecorded if name == "unknown" else GALLERY[name]
+    heard = sound_of(replace(state, subject=7))
+    assert heard.tone is not None
+    assert heard.key == sound_of(replace(state, subject=7, revision=99)).key
+    assert heard.key != sound_of(replace(state, subject=8)).key
 
 
 def test_a_page_stays_silent_where_the_speaker_plays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -110,7 +110,7 @@ def test_another_vaults_keys_are_refused_even_when_the_server_signs_them(kit: Ki
 
 def test_a_part_that_a_later_server_adds_does_no_harm(kit: Kit) -> None:
     store = kit.store()
-    store.swap_in(*kit.signed(notices=b"of a later version"), 0)
+    store.swap_in(*kit.signed(weather=b"of a later version"), 0)
     assert kit.store().held is not None
 
 
