@@ -31,6 +31,7 @@ SUBJECTS = (
     "ingest",
     "bundles",
     "queries",
+    "cases",
 )
 
 MIN_SECRET_BYTES = 32

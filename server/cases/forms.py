@@ -18,6 +18,7 @@ from wtforms import (
     TextAreaField,
 )
 from wtforms import Field as FormField
+from wtforms.fields import SelectChoice
 from wtforms.validators import DataRequired, InputRequired, Length, NumberRange, Optional
 
 from server.cases.machine import Field
@@ -87,10 +88,10 @@ def _control(field: Field) -> FormField:
         case "datetime":
             return DateTimeLocalField(field.label, first, format="%Y-%m-%dT%H:%M")
         case "choice":
-            offered = [(value, _two(label)) for value, label in field.choices]
-            return SelectField(field.label, first, choices=[("", "—"), *offered])
+            offered = [SelectChoice(value, _two(label)) for value, label in field.choices]
+            return SelectField(field.label, first, choices=[SelectChoice("", "—"), *offered])
         case "choices":
-            offered = [(value, _two(label)) for value, label in field.choices]
+            offered = [SelectChoice(value, _two(label)) for value, label in field.choices]
             return SelectMultipleField(field.label, first, choices=offered)
         case "yes":
             return BooleanField(field.label, [DataRequired("This has to be true.")] if field.must_be else [])

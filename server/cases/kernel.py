@@ -133,6 +133,11 @@ def refusal(attempt: Attempt) -> CaseError | None:
     return None
 
 
+def refusal_of(reading: Session, case: Case, step: Step, somebody: Person, at: datetime) -> CaseError | None:
+    """Why *somebody* cannot take *step* at *at*, before any form is filled in; or None."""
+    return refusal(_attempt(reading, case, step, somebody, at))
+
+
 def _not_theirs(reading: Session, case: Case, step: Step, somebody: Person) -> NotAllowed | None:
     if step.is_own:  # (2)
         if not is_own(case, somebody):
@@ -173,7 +178,7 @@ def choices(reading: Session, case: Case, somebody: Person, at: datetime) -> lis
     """The steps *somebody* can take now, and those that only a guard stands against; others are not theirs to see."""
     found = []
     for step in machine_of(case.machine).steps_from(case.state):
-        problem = refusal(_attempt(reading, case, step, somebody, at))
+        problem = refusal_of(reading, case, step, somebody, at)
         if problem is None or isinstance(problem, NotPossible):
             found.append(Choice(step, problem.message if problem else ""))
     return found

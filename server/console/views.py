@@ -197,6 +197,8 @@ def _object_url(kind: str, object_id: str) -> str | None:
         return url_for("codes.show", serial=int(object_id, 16))
     if kind == "kiosk":
         return url_for("kiosks.show", kiosk_id=bytes.fromhex(object_id))
+    if kind == "case":
+        return url_for("cases.show", case_id=object_id)
     if kind == "query":
         return url_for("queries.show", query_id=object_id)
     return None

@@ -14,6 +14,7 @@ from server.web.access import Gate, access_of
 # Label and endpoint, in order. Who sees a line follows from what its view declares, so the two cannot disagree.
 ITEMS: tuple[tuple[str, str], ...] = (
     ("Overview", "console.home"),
+    ("Inbox", "cases.inbox"),
     ("My health code", "residents.own_code"),
     ("Venues", "venues.index"),
     ("Venue codes", "codes.index"),

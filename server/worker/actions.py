@@ -12,6 +12,7 @@ from server.bundles.calls import KEEP_NONCES
 from server.bundles.models import CallNonce
 from server.bundles.parts import vault_keys
 from server.bundles.publishing import publish_all
+from server.cases.ticking import tick
 from server.context import House
 from server.kiosks.models import EnrolmentCode
 from server.queries.deciding import close_expired
@@ -67,6 +68,12 @@ def expire_queries(house: House) -> Done:
     return Done(f"expired={expired} archived={archived}")
 
 
+def ring_clocks(house: House) -> Done:
+    """Escalate cases whose deadline is over, and take the steps that only time takes."""
+    ticked = tick(house, house.now())
+    return Done(f"escalated={ticked.escalated} stepped={ticked.stepped}", again=not ticked.is_done)
+
+
 def forget_nonces(house: House) -> Done:
     """Forget signed calls whose time window is over."""
     with house.database.writing() as writing:
@@ -85,6 +92,8 @@ def drop_unused_codes(house: House) -> Done:
     return Done(f"dropped={_count(gone)}")
 
 
+
+
 def _count(result: object) -> int:
     return int(getattr(result, "rowcount", 0))
 
@@ -94,6 +103,7 @@ ACTIONS = (
     Action("index_passages", timedelta(seconds=2), index_passages),
     Action("follow_vault_log", timedelta(minutes=1), follow_vault_log),
     Action("expire_queries", timedelta(minutes=1), expire_queries),
+    Action("ring_clocks", timedelta(seconds=30), ring_clocks),
     Action("forget_nonces", timedelta(minutes=10), forget_nonces),
     Action("drop_unused_codes", timedelta(hours=6), drop_unused_codes),
 )
