@@ -6,7 +6,8 @@ It holds nothing that cannot be made again from the server's sealed records; whe
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,8 +60,7 @@ class TagIndex:
         self, entries: Iterable[Entry], marks: Mapping[bytes, int], problems: Iterable[tuple[bytes, int, str]]
     ) -> None:
         """Store one batch whole or not at all; the same batch twice changes nothing."""
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
+        with self._whole():
             self._db.executemany(
                 "INSERT OR IGNORE INTO tag VALUES (?, ?, ?, ?, ?)",
                 [(e.tag, e.kiosk, e.sequence, e.epoch, e.at_ms) for e in entries],
@@ -71,9 +71,17 @@ class TagIndex:
                 list(marks.items()),
             )
             self._db.executemany("INSERT OR REPLACE INTO problem VALUES (?, ?, ?)", list(problems))
+
+    @contextmanager
+    def _whole(self) -> Iterator[None]:
+        """A transaction; whatever fails in it leaves none open, or nothing could be stored ever after."""
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
             self._db.execute("COMMIT")
         except BaseException:
-            self._db.execute("ROLLBACK")
+            if self._db.in_transaction:  # SQLite ends some by itself: a full disk, a failed read
+                self._db.execute("ROLLBACK")
             raise
 
     def marks(self, kiosks: Sequence[bytes]) -> dict[bytes, int]:
@@ -95,11 +103,10 @@ class TagIndex:
             found.update(rows)
         return [(kiosk, sequence) for _, kiosk, sequence in sorted(found)[:limit]]
 
-    def forget(self, epochs: Sequence[bytes]) -> int:
+    def forget(self, epochs: Iterable[bytes]) -> int:
         """Delete the tags of destroyed *epochs*; returns how many there were."""
-        self._db.execute("BEGIN IMMEDIATE")
-        gone = sum(self._db.execute("DELETE FROM tag WHERE epoch = ?", (epoch,)).rowcount for epoch in epochs)
-        self._db.execute("COMMIT")
+        with self._whole():
+            gone = sum(self._db.execute("DELETE FROM tag WHERE epoch = ?", (epoch,)).rowcount for epoch in epochs)
         self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         return gone
 

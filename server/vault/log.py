@@ -61,8 +61,8 @@ class AccessLog:
     def __init__(self, folder: Path, key: Ed25519PrivateKey) -> None:
         """Open or begin the log. Raises VaultError when it does not verify or another process has it open.
 
-        A last line without its end is what a power cut leaves: no answer had left for it, so it is cut off, and the
-        next line says so.
+        A last line without its end, or with holes in it, is what a power cut leaves: no answer had left for it, so it
+        is cut off, and the next line says so.
         """
         self._key = key
         self._path = folder / LOG_FILE
@@ -144,9 +144,13 @@ class AccessLog:
 
     def _cut_torn_tail(self) -> int:
         size = os.fstat(self._file).st_size
-        reach = min(size, MAX_LINE_BYTES + 1)
+        reach = min(size, 2 * MAX_LINE_BYTES + 2)
         tail = os.pread(self._file, reach, size - reach)
-        torn = len(tail) - (tail.rfind(b"\n") + 1)
+        whole = tail.rfind(b"\n") + 1
+        newest = tail.rfind(b"\n", 0, max(0, whole - 1)) + 1
+        if b"\0" in tail[newest:whole]:  # a long line of which later pages reached the disk and earlier ones did not
+            whole = newest
+        torn = len(tail) - whole
         if torn:
             os.ftruncate(self._file, size - torn)
             os.fsync(self._file)

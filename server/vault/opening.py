@@ -95,6 +95,7 @@ class Vault:
                 self._remember(line)
             self._roster = self._fresh_roster()
             self._index = TagIndex(folder)
+            self._index.forget(self._destroyed)  # we may have died between the log's line and this
             self._looks = LooksOfPersons(folder)
         except BaseException:
             self._log.close()
