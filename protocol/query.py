@@ -20,6 +20,7 @@ QUERY_ID_BYTES = 16
 MAX_SPAN_MS = 14 * 86_400_000  # F-11 query.max_span_days
 MAX_VALID_MS = 24 * 3_600_000  # F-11 query.valid_hours
 MAX_ROWS = 500  # F-11 query.max_rows
+MAX_REUSED_SPAN_MS = 3 * 86_400_000  # of a search for reused codes: it compares everybody in scope with everybody
 _APPROVAL = "approval 1"
 
 
@@ -39,6 +40,13 @@ class Purpose(Enum):
     INSPECTION = "inspection"
     RESIDENT_REQUEST = "resident_request"
     DRILL = "drill"
+
+
+class QueryKind(Enum):
+    """What is looked for."""
+
+    RECORDS = "records"  # the passages in scope, of one person or of everybody
+    REUSED_CODES = "reused_codes"  # passages of one dynamic code at two kiosks of one venue (V-09)
 
 
 class Reveal(Enum):
@@ -68,6 +76,7 @@ class Query:
     max_rows: int
     created_ms: int
     expires_ms: int  # at most 24 hours after created_ms
+    kind: QueryKind = QueryKind.RECORDS
 
     def __post_init__(self) -> None:
         problem = (
@@ -80,6 +89,14 @@ class Query:
             or (not 0 < self.to_ms - self.from_ms <= MAX_SPAN_MS and "its period is empty or over 14 days")
             or (not 0 < self.expires_ms - self.created_ms <= MAX_VALID_MS and "it is valid for more than 24 hours")
             or (not 1 <= self.max_rows <= MAX_ROWS and f"it asks for more than {MAX_ROWS} rows")
+            or (
+                self.kind is QueryKind.REUSED_CODES
+                and (
+                    (self.person is not None and "a search for reused codes names no person")
+                    or (self.to_ms - self.from_ms > MAX_REUSED_SPAN_MS and "its period for reused codes is over 3 days")
+                    or (self.max_rows < 2 and "a pair has two rows")
+                )
+            )
         )
         if problem:
             raise ProtocolError(f"query: {problem}", code="bad_query")
@@ -102,6 +119,7 @@ class Query:
                     11: self.max_rows,
                     12: self.created_ms,
                     13: self.expires_ms,
+                    14: None if self.kind is QueryKind.RECORDS else self.kind.value,  # as before there were kinds
                 }
             )
         )
@@ -131,6 +149,7 @@ class Query:
                 max_rows=f.integer(11),
                 created_ms=f.integer(12),
                 expires_ms=f.integer(13),
+                kind=QueryKind(f.maybe_text(14) or QueryKind.RECORDS.value),
             )
         except ProtocolError:
             raise

@@ -34,7 +34,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from config.errors import GatehouseError
 from protocol.errors import ProtocolError
-from protocol.query import Approval, Purpose, Query, Reveal
+from protocol.query import Approval, Purpose, Query, QueryKind, Reveal
 from server.vault.approvals import ApproverKey, KeyKind, KeyWord
 from server.vault.keyfile import spoken
 from server.vault.locked import lock, unlock
@@ -49,6 +49,10 @@ PURPOSES = {
     Purpose.INSPECTION: "检查 inspection",
     Purpose.RESIDENT_REQUEST: "本人申请 the person's own request",
     Purpose.DRILL: "演练 drill",
+}
+KINDS = {
+    QueryKind.RECORDS: "通行记录 records of passages",
+    QueryKind.REUSED_CODES: "同一健康码在两处门口使用 one health code used at two entrances",
 }
 REVEALS = {
     Reveal.NAME: "姓名 full name",
@@ -140,6 +144,7 @@ def in_words(waiting: Waiting) -> str:
         ("用途 purpose", PURPOSES[q.purpose]),
         ("案件 case", _plain(q.case_reference)),
         ("法律依据 legal ground", _plain(q.legal_ground)),
+        ("查找 looks for", KINDS[q.kind]),
         ("场所 venues", ", ".join(venues)),
         ("时段 period", f"{_time(q.from_ms)} – {_time(q.to_ms)}"),
         ("对象 whose records", whose),

@@ -11,7 +11,15 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session, joinedload
 
 from protocol.errors import ProtocolError
-from protocol.query import MAX_SPAN_MS, QUERY_ID_BYTES, Purpose, Query, Reveal
+from protocol.query import (
+    MAX_REUSED_SPAN_MS,
+    MAX_SPAN_MS,
+    QUERY_ID_BYTES,
+    Purpose,
+    Query,
+    QueryKind,
+    Reveal,
+)
 from protocol.vault_keys import VaultKeys
 from server.accounts.rights import Person as Somebody
 from server.accounts.rights import Place
@@ -55,10 +63,18 @@ def query_from(
     purpose, reveal = Purpose(form.purpose.data), tuple(Reveal(r) for r in form.reveal.data or ())
     query_id = secrets.token_bytes(QUERY_ID_BYTES)
     person, kind = None, form.person_kind.data
+    looks_for = QueryKind(form.kind.data)
     if not venues:
         form.venues.errors = ["None of these venues is within your reach."]
     if not start < end or (end - start).total_seconds() * 1000 > MAX_SPAN_MS:
         form.to_at.errors = ["A period has at least a minute and at most 14 days."]
+    if looks_for is QueryKind.REUSED_CODES:
+        if (end - start).total_seconds() * 1000 > MAX_REUSED_SPAN_MS:
+            form.to_at.errors = ["Reused codes are looked for over at most 3 days."]
+        if kind or form.person.data:
+            form.person_kind.errors = ["Reused codes are looked for among everybody at these venues."]
+        if form.max_rows.data < 2:
+            form.max_rows.errors = ["A pair has two records."]
     if start > now:
         form.from_at.errors = ["This lies in the future."]
     if kind:
@@ -91,6 +107,7 @@ def query_from(
             max_rows=form.max_rows.data,
             created_ms=_ms(now),
             expires_ms=_ms(now + timedelta(hours=form.valid_hours.data)),
+            kind=looks_for,
         )
     except ProtocolError:
         form.case_reference.errors = ["This query is not possible. Look at each field again."]

@@ -18,8 +18,8 @@ from wtforms import (
 from wtforms.fields.choices import SelectChoice
 from wtforms.validators import InputRequired, Length, NumberRange, Optional, ValidationError
 
-from protocol.query import MAX_ROWS, Purpose
-from server.queries.words import PURPOSE_NAMES, REVEAL_NAMES
+from protocol.query import MAX_ROWS, Purpose, QueryKind
+from server.queries.words import KIND_NAMES, PURPOSE_NAMES, REVEAL_NAMES
 from server.vault.person import PersonKind
 from server.web.language import chinese
 
@@ -49,6 +49,11 @@ class QueryForm(FlaskForm):  # type: ignore[misc]
     venues = SelectMultipleField("Venues", [InputRequired("Choose at least one venue.")], validate_choice=False)
     from_at = DateTimeLocalField("From", [InputRequired(FILL)])
     to_at = DateTimeLocalField("Until", [InputRequired(FILL)])
+    kind = RadioField(
+        "What is looked for",
+        choices=[SelectChoice(kind.value, name) for kind, name in KIND_NAMES.items()],
+        default=QueryKind.RECORDS.value,
+    )
     person_kind = RadioField(
         "Only one person",
         choices=[

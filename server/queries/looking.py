@@ -8,10 +8,11 @@ from datetime import UTC, datetime
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from protocol.query import Query
+from protocol.query import Query, QueryKind
 from server.ingest.models import JournalRecord, RecordKind
 from server.queries.models import QueryRow
 from server.vault.client import VaultClient
+from server.vault.index import Passage
 from server.vault.indexing import sealed_records
 from server.vault.log import Head
 from server.vault.wire import OpenedRow
@@ -34,12 +35,18 @@ class Result:
     refused: tuple[tuple[bytes, int, str], ...]  # kiosk, sequence, the vault's reason
     is_cut: bool  # there may be more records in scope than the query may open
     head: Head  # the vault's log line of this look
+    pairs: tuple[tuple[SeenRow, SeenRow], ...] = ()  # of a search for reused codes, by the time of the first
 
 
 def look(reading: Session, row: QueryRow, client: VaultClient) -> Result:
     """Have the records of *row* opened. Raises VaultAway, or Refused with the vault's reason. Writes nothing."""
     query, approval = row.query(), row.approval or b""
-    if query.person is not None:
+    pairs: list[tuple[Passage, Passage]] = []
+    if query.kind is QueryKind.REUSED_CODES:
+        pairs, _ = client.reused(row.body, approval)
+        is_cut = len(pairs) >= query.max_rows // 2
+        passages = sorted({passage for pair in pairs for passage in pair})
+    elif query.person is not None:
         passages, _ = client.find(row.body, approval)
         is_cut = len(passages) >= query.max_rows
     else:
@@ -55,7 +62,10 @@ def look(reading: Session, row: QueryRow, client: VaultClient) -> Result:
         for record, _ in stored
         if (record.kiosk_id, record.sequence) in opened
     ]
-    return Result(tuple(sorted(rows, key=lambda seen: seen.at)), opening.refused, is_cut, opening.head)
+    by_passage = {(seen.record.kiosk_id, seen.record.sequence): seen for seen in rows}
+    shown = [(by_passage[a], by_passage[b]) for a, b in pairs if a in by_passage and b in by_passage]
+    in_order = tuple(sorted(rows, key=lambda seen: seen.at))
+    return Result(in_order, opening.refused, is_cut, opening.head, tuple(shown))
 
 
 def _in_scope(reading: Session, query: Query) -> list[tuple[bytes, int]]:

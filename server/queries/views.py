@@ -15,13 +15,14 @@ from sqlalchemy.orm import Session, joinedload, selectinload
 
 from config.errors import GatehouseError
 from protocol.errors import ProtocolError
-from protocol.query import QUERY_ID_BYTES, Reveal
+from protocol.query import QUERY_ID_BYTES, QueryKind, Reveal
 from server.accounts.rights import person
 from server.accounts.roles import Act, Permission
 from server.areas.models import Area
 from server.audit import Thing, audit
 from server.context import house
 from server.db import session
+from server.kiosks.models import Kiosk
 from server.queries import passkeys
 from server.queries.asking import MAX_VENUES, chosen_venues, may_unmask, place_of, query_from, row_of
 from server.queries.deciding import (
@@ -39,6 +40,7 @@ from server.queries.models import USABLE, WAITING, Look, QueryRow, QueryState, Q
 from server.queries.trail import copied_head, follow_log, refusals, signing_key, unknown_openings, unmatched_looks
 from server.queries.words import (
     DIRECTION_NAMES,
+    KIND_NAMES,
     OUTCOME_NAMES,
     PURPOSE_NAMES,
     REVEAL_NAMES,
@@ -49,7 +51,7 @@ from server.vault.client import VaultAway
 from server.vault.errors import Refused
 from server.vault.roster import Approver
 from server.vault_keys import read_vault_keys
-from server.venues.models import Venue
+from server.venues.models import Entrance, Venue
 from server.web.access import needs, signed_in
 from server.web.language import tell, when
 from server.web.pages import PAGE_ROWS, after_bytes, page_of
@@ -304,6 +306,10 @@ def do_look(query_id: str) -> ResponseReturnValue:
             abort(403)
         try:
             result = look(reading, row, this_vault())
+            kiosks = {seen.record.kiosk_id for pair in result.pairs for seen in pair}
+            kiosk_names = {k.id: k.name for k in reading.scalars(select(Kiosk).where(Kiosk.id.in_(kiosks)))}
+            doors = select(Entrance).where(Entrance.venue_id.in_([v.id for v in venues]))
+            door_names = {(door.venue_id, door.number): door.name_zh for door in reading.scalars(doors)}
         except VaultAway:
             tell(AWAY, "error")
             return redirect(url_for("queries.show", query_id=query_id), 303)
@@ -334,6 +340,8 @@ def do_look(query_id: str) -> ResponseReturnValue:
         query=row.query(),
         result=result,
         names={v.id: v.name_zh for v in venues},
+        kiosk_names=kiosk_names,
+        door_names=door_names,
         mark=f"{somebody.name} {now.astimezone(house().settings.zone):%Y-%m-%d %H:%M} {row.id.hex()[:8]}",
         **_words(),
     )
@@ -453,6 +461,8 @@ def _words() -> dict[str, object]:
     return {
         "purposes": PURPOSE_NAMES,
         "reveals": REVEAL_NAMES,
+        "kinds": KIND_NAMES,
+        "QueryKind": QueryKind,
         "states": STATE_NAMES,
         "now": house().now(),
         "directions": DIRECTION_NAMES,

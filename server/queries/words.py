@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from protocol.query import Purpose, Reveal
+from protocol.query import Purpose, QueryKind, Reveal
 from server.queries.models import QueryState
 
 PURPOSE_NAMES: dict[Purpose, str] = {
@@ -11,6 +11,11 @@ PURPOSE_NAMES: dict[Purpose, str] = {
     Purpose.INSPECTION: "Inspection",
     Purpose.RESIDENT_REQUEST: "At the person's own request",
     Purpose.DRILL: "Drill",
+}
+
+KIND_NAMES: dict[QueryKind, str] = {
+    QueryKind.RECORDS: "Records of passages",
+    QueryKind.REUSED_CODES: "One health code used at two entrances",
 }
 
 REVEAL_NAMES: dict[Reveal, str] = {

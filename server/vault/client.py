@@ -12,6 +12,7 @@ from protocol.fields import Fields
 from protocol.own_looks import CHALLENGE_BYTES
 from protocol.passage import KIOSK_ID_BYTES
 from server.vault.errors import Refused, VaultError
+from server.vault.index import Passage
 from server.vault.log import Head
 from server.vault.roster import Approver, Roster
 from server.vault.wire import (
@@ -86,6 +87,13 @@ class VaultClient:
         f = self._ask(Operation.FIND, {1: query, 2: approval})
         found = [(_octets(kiosk), _integer(sequence)) for kiosk, sequence in _rows(f.take(1, list), 2)]
         return found, self._head(f, 2)
+
+    def reused(self, query: bytes, approval: bytes) -> tuple[list[tuple[Passage, Passage]], Head]:
+        """Pairs of passages of one code at two kiosks, for an approved query that asks for them, and the log line."""
+        f = self._ask(Operation.REUSED, {1: query, 2: approval})
+        rows = _rows(f.take(1, list), 4)
+        pairs = [((_octets(a), _integer(m)), (_octets(b), _integer(n))) for a, m, b, n in rows]
+        return pairs, self._head(f, 2)
 
     def open(self, query: bytes, approval: bytes, records: Iterable[SealedRecord]) -> Opening:
         """Have at most 500 records opened for an approved query; the log line of this look is in the answer."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 INDEX_FILE = "index.db"
+CODES_KEPT_MS = 30 * 86_400_000  # uses of codes are compared over days, and then told nothing more
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS tag (
     tag BLOB NOT NULL,        -- keyed, of one ID number or phone at one venue on one day
@@ -22,6 +23,21 @@ CREATE TABLE IF NOT EXISTS tag (
     PRIMARY KEY (tag, kiosk, sequence, epoch)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS tag_epoch ON tag (epoch);
+CREATE TABLE IF NOT EXISTS code (
+    tag BLOB NOT NULL,            -- keyed, of one dynamic code at one venue on one day
+    venue BLOB NOT NULL,
+    at_ms INTEGER NOT NULL,
+    kiosk BLOB NOT NULL,
+    sequence INTEGER NOT NULL,
+    epoch BLOB NOT NULL,          -- destroyed together
+    direction TEXT NOT NULL,
+    is_admitted INTEGER NOT NULL,
+    indexed_ms INTEGER NOT NULL,  -- by the vault's clock
+    PRIMARY KEY (tag, kiosk, sequence, epoch)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS code_venue ON code (venue, at_ms);
+CREATE INDEX IF NOT EXISTS code_at ON code (at_ms);
+CREATE INDEX IF NOT EXISTS code_epoch ON code (epoch);
 CREATE TABLE IF NOT EXISTS mark (
     kiosk BLOB PRIMARY KEY,
     sequence INTEGER NOT NULL -- everything up to here was looked at
@@ -46,6 +62,23 @@ class Entry:
     at_ms: int
 
 
+@dataclass(frozen=True, slots=True)
+class CodeUse:
+    """One use of a dynamic code at one kiosk."""
+
+    tag: bytes
+    venue: bytes
+    at_ms: int
+    kiosk: bytes
+    sequence: int
+    epoch: bytes
+    direction: str
+    is_admitted: bool
+
+
+Passage = tuple[bytes, int]  # kiosk, sequence
+
+
 class TagIndex:
     """The open index. One writer: the caller holds the vault's lock."""
 
@@ -57,9 +90,17 @@ class TagIndex:
         self._db.executescript(_SCHEMA)
 
     def add(
-        self, entries: Iterable[Entry], marks: Mapping[bytes, int], problems: Iterable[tuple[bytes, int, str]]
+        self,
+        entries: Iterable[Entry],
+        marks: Mapping[bytes, int],
+        problems: Iterable[tuple[bytes, int, str]],
+        codes: Iterable[CodeUse] = (),
+        now_ms: int = 0,
     ) -> None:
-        """Store one batch whole or not at all; the same batch twice changes nothing."""
+        """Store one batch whole or not at all; the same batch twice changes nothing.
+
+        *codes* are kept with *now_ms*, and uses older than CODES_KEPT_MS go.
+        """
         with self._whole():
             self._db.executemany(
                 "INSERT OR IGNORE INTO tag VALUES (?, ?, ?, ?, ?)",
@@ -71,6 +112,14 @@ class TagIndex:
                 list(marks.items()),
             )
             self._db.executemany("INSERT OR REPLACE INTO problem VALUES (?, ?, ?)", list(problems))
+            self._db.executemany(
+                "INSERT OR IGNORE INTO code VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                [
+                    (u.tag, u.venue, u.at_ms, u.kiosk, u.sequence, u.epoch, u.direction, int(u.is_admitted), now_ms)
+                    for u in codes
+                ],
+            )
+            self._db.execute("DELETE FROM code WHERE at_ms < ?", (now_ms - CODES_KEPT_MS,))
 
     @contextmanager
     def _whole(self) -> Iterator[None]:
@@ -103,10 +152,35 @@ class TagIndex:
             found.update(rows)
         return [(kiosk, sequence) for _, kiosk, sequence in sorted(found)[:limit]]
 
+    def reused(
+        self, venues: Iterable[bytes], from_ms: int, to_ms: int, within_ms: int, before_ms: int, limit: int
+    ) -> list[tuple[Passage, Passage]]:
+        """Pairs of uses of one code at two kiosks of one venue, oldest first, at most *limit*.
+
+        Both lie in the period, go the same way, and at most *within_ms* apart; the first was let in, and both were
+        indexed before *before_ms*.
+        """
+        found: set[tuple[int, bytes, int, int, bytes, int]] = set()
+        for venue in venues:
+            rows = self._db.execute(
+                "SELECT DISTINCT a.at_ms, a.kiosk, a.sequence, b.at_ms, b.kiosk, b.sequence FROM code a"
+                " JOIN code b ON b.tag = a.tag AND b.kiosk <> a.kiosk AND b.direction = a.direction"
+                " WHERE a.venue = ? AND a.at_ms >= ? AND a.at_ms < ? AND a.is_admitted AND a.indexed_ms < ?"
+                " AND (b.at_ms > a.at_ms OR (b.at_ms = a.at_ms AND b.kiosk > a.kiosk))"
+                " AND b.at_ms <= a.at_ms + ? AND b.at_ms < ? AND b.indexed_ms < ?"
+                " ORDER BY a.at_ms, a.kiosk, a.sequence LIMIT ?",
+                (venue, from_ms, to_ms, before_ms, within_ms, to_ms, before_ms, limit),
+            )
+            found.update(rows)
+        return [((kiosk, sequence), (other, number)) for _, kiosk, sequence, _, other, number in sorted(found)[:limit]]
+
     def forget(self, epochs: Iterable[bytes]) -> int:
         """Delete the tags of destroyed *epochs*; returns how many there were."""
         with self._whole():
-            gone = sum(self._db.execute("DELETE FROM tag WHERE epoch = ?", (epoch,)).rowcount for epoch in epochs)
+            gone = 0
+            for epoch in epochs:
+                gone += self._db.execute("DELETE FROM tag WHERE epoch = ?", (epoch,)).rowcount
+                gone += self._db.execute("DELETE FROM code WHERE epoch = ?", (epoch,)).rowcount
         self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         return gone
 

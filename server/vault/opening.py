@@ -20,17 +20,17 @@ from protocol.credentials.identity import identity_info, open_identity
 from protocol.errors import ProtocolError
 from protocol.own_looks import CHALLENGE_BYTES, open_word
 from protocol.passage import Header, Personal
-from protocol.query import Query, Reveal
+from protocol.query import Query, QueryKind, Reveal
 from protocol.sealing import EpochOpener
-from protocol.words import EntryMode
+from protocol.words import CredentialKind, EntryMode, Outcome
 from server.vault.approvals import KeyWord, PasskeyWord, check_key_word, check_passkey_word, read_word
 from server.vault.errors import Refused, VaultError
-from server.vault.index import Entry, TagIndex
+from server.vault.index import CodeUse, Entry, Passage, TagIndex
 from server.vault.keyfile import VaultSecrets
 from server.vault.log import AccessLog, Head, Line
 from server.vault.looks import Claim, LooksOfPersons
 from server.vault.masking import mask_id_number, mask_name, mask_phone
-from server.vault.person import DAY_MS, Person, PersonKind, open_person
+from server.vault.person import DAY_MS, Person, PersonKind, code_key, open_person, tag_of_code
 from server.vault.roster import Approver, Roster, read_roster
 from server.vault.wire import Identity, Indexed, LookLine, OpenedRow, Opening, OwnLooks, SealedRecord, reveals
 
@@ -41,6 +41,9 @@ CHALLENGE_LIFE_MS = 15 * 60_000
 MAX_TOLD = 200  # looks in one answer to a resident, the newest
 OWN_GROUND = "个人信息保护法 第四十五条 (the person's own request)"  # V-29
 _ROW_ID_BYTES = 12
+# A code lives 10 minutes at most, a door allows a minute either way (protocol/credentials/policy.py), and the clocks of
+# two kiosks may lie two minutes apart before the server marks them.
+REUSED_WITHIN_MS = (10 + 2 + 2) * 60_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +83,7 @@ class Vault:
         self._folder, self._keys, self._now_ms, self._passkeys = folder, keys, now_ms, passkeys
         self._signing = keys.signing_key()
         self._seal_keys = {key.key_id: key for key in (secret.load() for secret in keys.seal)}
+        self._code_key = code_key(keys.id_number_tags)
         self._identity_keys = [(secret.public().key_id, secret.load()) for secret in keys.identity]
         self._checkin_keys = {secret.public().key_id: secret.load() for secret in keys.checkin}
         self._lock = threading.Lock()
@@ -152,16 +156,18 @@ class Vault:
         """
         with self._lock:
             entries: list[Entry] = []
+            codes: list[CodeUse] = []
             problems: list[tuple[bytes, int, str]] = []
             for record in records:
                 try:
                     header, personal = self._open_record(record)
                     entries += self._entries(record, header, personal)
+                    codes += self._code_uses(record, header, personal)
                 except ProtocolError as error:
                     problems.append((record.kiosk, record.sequence, error.code))
             facts = {"records": len(records), "tags": len(entries), "problems": len(problems), "uid": asker.uid}
             self._log.append(self._now_ms(), "indexed", facts)
-            self._index.add(entries, marks, problems)
+            self._index.add(entries, marks, problems, codes, self._now_ms())
             return Indexed(len(records), len(entries), tuple(problems))
 
     def _entries(self, record: SealedRecord, header: Header, personal: Personal) -> list[Entry]:
@@ -170,6 +176,26 @@ class Vault:
             for person in self._persons(personal)
         }
         return [Entry(tag, record.kiosk, record.sequence, record.epoch, header.stamp.at_ms) for tag in sorted(tags)]
+
+    def _code_uses(self, record: SealedRecord, header: Header, personal: Personal) -> list[CodeUse]:
+        """The use of a dynamic code, under the tag of its venue and day; near midnight under that of both days."""
+        facts, at_ms = header.facts, header.stamp.at_ms
+        if facts is None or facts.credential is not CredentialKind.HEALTH_CODE or not personal.cti:
+            return []
+        days = {at_ms // DAY_MS, (at_ms + REUSED_WITHIN_MS) // DAY_MS}
+        return [
+            CodeUse(
+                tag_of_code(self._code_key, personal.cti, personal.pseudonym, header.place.venue, day),
+                header.place.venue,
+                at_ms,
+                record.kiosk,
+                record.sequence,
+                record.epoch,
+                facts.direction.value,
+                facts.outcome is Outcome.ADMIT,
+            )
+            for day in sorted(days)
+        ]
 
     def _persons(self, personal: Personal) -> set[Person]:
         """Everybody a passage names, in normal form; a helper by phone was there as well."""
@@ -207,6 +233,26 @@ class Vault:
             self._looks.note([person.log_tag(self._keys.log_tags)], head.sequence)
             return found, head
 
+    def reused(self, query_bytes: bytes, approval: bytes, asker: Asker) -> tuple[list[tuple[Passage, Passage]], Head]:
+        """The approved query's pairs: one dynamic code, two kiosks of one venue (docs/decisions/0081).
+
+        Only passages that were indexed before the query was made count: who reads the answer cannot have planted one
+        for it. Raises Refused, and logs that.
+        """
+        with self._lock:
+            approved = self._checked(query_bytes, approval, asker)
+            if approved.query.kind is not QueryKind.REUSED_CODES:
+                raise self._refusal(Refused("This query does not ask for reused codes.", code="other_kind"), asker)
+            pairs = self._pairs(approved.query)
+            told = [f"{a.hex()}:{m} {b.hex()}:{n}" for (a, m), (b, n) in pairs]
+            facts = {**self._about(approved, asker), "kind": approved.query.kind.value, "pairs": told}
+            return pairs, self._log.append(self._now_ms(), "found", {**facts, "count": len(pairs)})
+
+    def _pairs(self, query: Query) -> list[tuple[Passage, Passage]]:
+        return self._index.reused(
+            query.venues, query.from_ms, query.to_ms, REUSED_WITHIN_MS, query.created_ms, query.max_rows // 2
+        )
+
     def open(self, query_bytes: bytes, approval: bytes, records: Sequence[SealedRecord], asker: Asker) -> Opening:
         """Open *records* for the approved query: only what lies in its scope, and of that only what it may reveal.
 
@@ -216,6 +262,7 @@ class Vault:
         """
         with self._lock:
             approved = self._checked(query_bytes, approval, asker)
+            only = self._only(approved.query)
             rows: list[OpenedRow] = []
             refused: list[tuple[bytes, int, str]] = []
             row_ids: list[str] = []
@@ -225,6 +272,8 @@ class Vault:
                     # (9) the header is the one that was sealed (associated data), (10) it lies in scope
                     header, personal = self._open_record(record)
                     self._check_scope(header, personal, approved)
+                    if only is not None and (record.kiosk, record.sequence) not in only:
+                        raise Refused("The record is of no reused code.", code="not_reused")
                 except (ProtocolError, Refused) as error:
                     refused.append((record.kiosk, record.sequence, error.code))
                     continue
@@ -250,6 +299,12 @@ class Vault:
             self._opened[approved.digest] = opened
             self._looks.note(tags, head.sequence)  # before the answer leaves: a crash here has shown nobody anything
             return Opening(tuple(rows), tuple(refused), head)
+
+    def _only(self, query: Query) -> frozenset[Passage] | None:
+        """The only passages that *query* may open; None when its scope says it all."""
+        if query.kind is not QueryKind.REUSED_CODES:
+            return None
+        return frozenset(passage for pair in self._pairs(query) for passage in pair)
 
     def _checked(self, query_bytes: bytes, approval: bytes, asker: Asker) -> Approved:
         """Check a query and its approval; the numbers continue in `open`. Raises Refused, and logs that.

@@ -72,6 +72,19 @@ class Person:
         return _mac(key, [self.kind.value, self.value])
 
 
+def code_key(id_number_tags: bytes) -> bytes:
+    """The key of codes' tags, drawn from that of ID numbers: what one tells opens nothing of the other."""
+    return hmac.digest(id_number_tags, b"gatehouse code tags 1", "sha256")
+
+
+def tag_of_code(key: bytes, cti: bytes, pseudonym: bytes | None, venue: bytes, day: int) -> bytes:
+    """The keyed tag of one dynamic code at one venue on one UTC day (counted from 1970).
+
+    Bound to both, so that a stolen index cannot tie a person's ways together.
+    """
+    return _mac(key, ["code", cti, pseudonym or b"", venue, day])
+
+
 def seal_person(person: Person, query_id: bytes, key: IdentityKey) -> bytes:
     """Seal *person* for one query to the vault: `key id (8) | HPKE`."""
     clear = cbor.encode([person.kind.value, person.value])

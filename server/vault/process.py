@@ -155,6 +155,7 @@ class VaultProcess:
             Operation.MARKS.value: self._marks,
             Operation.INDEX.value: self._index,
             Operation.FIND.value: self._find,
+            Operation.REUSED.value: self._reused,
             Operation.OPEN.value: self._open_records,
             Operation.REVOKE.value: self._revoke,
             Operation.DESTROY.value: self._destroy,
@@ -189,6 +190,12 @@ class VaultProcess:
         f.done()
         found, head = self._vault.find(query, approval, asker)
         return {1: [list(passage) for passage in found], 2: head.sequence, 3: head.hash}
+
+    def _reused(self, f: Fields, asker: Asker) -> dict[int, object]:
+        query, approval = f.octets(1), f.octets(2)
+        f.done()
+        pairs, head = self._vault.reused(query, approval, asker)
+        return {1: [[*first, *second] for first, second in pairs], 2: head.sequence, 3: head.hash}
 
     def _open_records(self, f: Fields, asker: Asker) -> dict[int, object]:
         query, approval, records = f.octets(1), f.octets(2), unpack_records(f.any(3))

@@ -38,6 +38,7 @@ class Operation(Enum):
     MARKS = "marks"
     INDEX = "index"
     FIND = "find"
+    REUSED = "reused"
     OPEN = "open"
     REVOKE = "revoke"
     DESTROY = "destroy"

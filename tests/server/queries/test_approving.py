@@ -216,6 +216,7 @@ def test_a_passkey_approves_the_query_it_was_shown_and_no_other(
     somebody.signs_in("epi")
     somebody.opens("/queries/new")
     somebody.keeps("new")
+    assert "同一健康码在两处门口使用" in somebody.reads()
     somebody.opens(address)
     somebody.keeps("approved")
     somebody.presses("main form button")
