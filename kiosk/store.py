@@ -11,7 +11,8 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -135,10 +136,17 @@ class Journal:
         self._only = _take_alone(path)
         try:
             self._db = _open(path)
+        except sqlite3.Error as error:
+            os.close(self._only)
+            raise _explain(error, path) from error
+        try:
+            self._db.execute("BEGIN IMMEDIATE")  # sqlite-utils makes its own table in two steps, which a cut can part
             MIGRATIONS.apply(sqlite_utils.Database(self._db))
             self._db.execute("INSERT OR IGNORE INTO head VALUES (1, ?1, 0, ?2, 0, ?2)", (kiosk, genesis(kiosk)))
+            self._db.execute("COMMIT")
             row = self._db.execute("SELECT kiosk FROM head").fetchone()
         except sqlite3.Error as error:
+            self._db.close()
             os.close(self._only)
             raise _explain(error, path) from error
         if row[0] != kiosk:
@@ -264,6 +272,16 @@ class Journal:
         except sqlite3.Error:
             log.error("journal cannot be read after a failure")  # the next append fails too, and says why
 
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """The lock, for everything but `append`: whatever SQLite says against it is undone and told in our words."""
+        with self._lock:
+            try:
+                yield
+            except sqlite3.Error as error:
+                self._undo()
+                raise _explain(error, self.path) from error
+
     def _sealer_for(self, day: str) -> EpochSealer:
         """The sealer of the current epoch; a new day, a restart or a failed commit starts another one."""
         if self._sealer is None or day != self._epoch_day:
@@ -284,7 +302,7 @@ class Journal:
 
     def receipt(self) -> Receipt | None:
         """The newest receipt of the server, or None."""
-        with self._lock:
+        with self._locked():
             row = self._db.execute(
                 "SELECT sequence, head, at_ms FROM receipt ORDER BY sequence DESC LIMIT 1"
             ).fetchone()
@@ -292,13 +310,13 @@ class Journal:
 
     def unsent(self, limit_records: int, limit_bytes: int = 512 * 1024) -> tuple[int, bytes, tuple[Record, ...]]:
         """The records that the server does not hold, oldest first: (after_sequence, after_hash, records)."""
-        with self._lock:
+        with self._locked():
             after, after_hash = self._held
             return after, after_hash, self._records_after(after, limit_records, limit_bytes)
 
     def records_after(self, sequence: int, limit_records: int, limit_bytes: int = 512 * 1024) -> tuple[Record, ...]:
         """The records after *sequence*, receipted or not, oldest first; within the limits, but at least one."""
-        with self._lock:
+        with self._locked():
             return self._records_after(sequence, limit_records, limit_bytes)
 
     def _records_after(self, sequence: int, limit_records: int, limit_bytes: int) -> tuple[Record, ...]:
@@ -321,7 +339,7 @@ class Journal:
 
     def before_first(self) -> tuple[int, bytes] | None:
         """Sequence and chain hash before the oldest record still here; None when no receipt tells that hash."""
-        with self._lock:
+        with self._locked():
             first = self._db.execute("SELECT min(sequence) FROM record").fetchone()[0]
             at = self._head[0] if first is None else first - 1
             known = self._hash_at(at)
@@ -333,7 +351,7 @@ class Journal:
 
     def oldest_unsent_ms(self) -> int | None:
         """Wall time (ms) of the oldest record without a receipt, or None when all is sent."""
-        with self._lock:
+        with self._locked():
             oldest = self._held[0] + 1
             if oldest > self._head[0]:
                 return None
@@ -347,7 +365,7 @@ class Journal:
 
         A receipt older than the newest one is ignored; see `rewind_to` for a server that lost records.
         """
-        with self._lock:
+        with self._locked():
             if receipt.sequence < self._held[0]:
                 return
             ours = self._hash_at(receipt.sequence)
@@ -360,18 +378,14 @@ class Journal:
                 )
             if receipt.sequence == 0:
                 return
-            try:
-                self._db.execute("BEGIN IMMEDIATE")
-                self._db.execute(
-                    "INSERT OR IGNORE INTO receipt VALUES (?, ?, ?, ?)",
-                    (receipt.sequence, receipt.head, receipt.at_ms, signed),
-                )
-                self._db.execute("UPDATE head SET held = ?, held_hash = ?", (receipt.sequence, receipt.head))
-                self._db.execute("COMMIT")
-                self._held = (receipt.sequence, receipt.head)
-            except sqlite3.Error as error:
-                self._undo()
-                raise _explain(error, self.path) from error
+            self._db.execute("BEGIN IMMEDIATE")
+            self._db.execute(
+                "INSERT OR IGNORE INTO receipt VALUES (?, ?, ?, ?)",
+                (receipt.sequence, receipt.head, receipt.at_ms, signed),
+            )
+            self._db.execute("UPDATE head SET held = ?, held_hash = ?", (receipt.sequence, receipt.head))
+            self._db.execute("COMMIT")
+            self._held = (receipt.sequence, receipt.head)
 
     def _hash_at(self, sequence: int) -> bytes | None:
         if sequence == 0:
@@ -389,7 +403,7 @@ class Journal:
 
         Forgets the receipts after it. Returns False, and changes nothing, when records after it are already purged.
         """
-        with self._lock:
+        with self._locked():
             first = self._db.execute("SELECT min(sequence) FROM record").fetchone()[0]
             if sequence < self._head[0] and (first is None or first > sequence + 1):
                 return False
@@ -405,12 +419,12 @@ class Journal:
 
     def note_quarantined(self, quarantined: Sequence[tuple[int, str]]) -> None:
         """Remember what the server took but keeps apart, for the inspector's page."""
-        with self._lock:
+        with self._locked():
             self._db.executemany("INSERT OR REPLACE INTO quarantined VALUES (?, ?)", list(quarantined))
 
     def quarantined(self) -> list[tuple[int, str]]:
         """What the server keeps apart: (sequence, reason)."""
-        with self._lock:
+        with self._locked():
             return list(self._db.execute("SELECT sequence, reason FROM quarantined ORDER BY sequence"))
 
     def purge(self, keep_ms: int, server_now_ms: int) -> int:
@@ -421,7 +435,7 @@ class Journal:
         The record at the receipt itself stays until a later one replaces it, and the head always stays. A journal
         above its lower bound keeps nothing that has a receipt.
         """
-        with self._lock:
+        with self._locked():
             try:
                 if self._soft_bytes and self._used_bytes() >= self._soft_bytes:
                     keep_ms = 0
@@ -439,7 +453,7 @@ class Journal:
 
     def counts(self, day: str) -> dict[str, int]:
         """Today's counters by name."""
-        with self._lock:
+        with self._locked():
             if day != self._counts_day:
                 self._counts = dict(self._db.execute("SELECT name, n FROM counter WHERE day = ?", (day,)))
                 self._counts_day = day
@@ -463,7 +477,7 @@ class Journal:
 
     def last_stamp_ms(self) -> int | None:
         """Wall time of the newest record still held, so that a clock behind it is noticed; None when there is none."""
-        with self._lock:
+        with self._locked():
             row = self._db.execute("SELECT max(at_ms) FROM record").fetchone()
         return row[0] if row else None
 
