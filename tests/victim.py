@@ -137,7 +137,7 @@ def live(folder: Path, packed_keys: bytes, people: int, kill_at: str) -> None:
 
     with Rig(folder, device=device, vault=vault, issuer=issuer, publish=publish) as rig:
         rig.journal._db = SteppedDatabase(rig.journal._db, steps)  # type: ignore[assignment]
-        steps.around(rig.lane, "_check")
+        steps.around(rig.lane, "_present")
         steps.around(rig.lane, "serve")
         steps.around(rig.lane, "_measured")
         steps.around(rig.lane, "commit")

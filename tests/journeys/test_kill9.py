@@ -110,6 +110,6 @@ def test_kill_9_between_any_two_steps_of_a_passage(tmp_path: Path) -> None:
         check_invariants(folder, keys)
         died |= set(Trace.read(folder).killed)
     vital = {
-        f"{when} {what} 1" for when in ("before", "after") for what in ("_check", "seal", "COMMIT", "gate", "publish")
+        f"{when} {what} 1" for when in ("before", "after") for what in ("_present", "seal", "COMMIT", "gate", "publish")
     }
     assert vital <= died, vital - died
