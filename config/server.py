@@ -180,6 +180,31 @@ def _clock_time(name: str, text: str) -> time:
 
 
 @dataclass(frozen=True, slots=True)
+class PostgresqlSettings:
+    """How each process uses PostgreSQL; nothing of it concerns SQLite."""
+
+    connections: int = 8  # kept open by one process, and as many again for a peak
+    statement_s: int = 30  # a statement that takes longer is ended
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.connections <= 200:
+            raise ValueError(f"postgresql.connections is {self.connections}; expected 1 to 200.")
+        if not 1 <= self.statement_s <= 3600:
+            raise ValueError(f"postgresql.statement_s is {self.statement_s}; expected 1 to 3600.")
+
+
+@dataclass(frozen=True, slots=True)
+class RetentionSettings:
+    """When records are deleted (F-06): by the order in force where the server stands, so there is no default."""
+
+    scan_days: int = 0  # sealed passages, counted from the day they were received; 0 deletes none
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.scan_days <= 3650:
+            raise ValueError(f"retention.scan_days is {self.scan_days}; expected 1 to 3650, or 0 to delete nothing.")
+
+
+@dataclass(frozen=True, slots=True)
 class VaultSettings:
     """How to reach the vault, the only process that can open sealed passages."""
 
@@ -211,6 +236,8 @@ class ServerSettings:
     trust: TrustSettings = field(default_factory=TrustSettings)
     fleet: FleetSettings = field(default_factory=FleetSettings)
     vault: VaultSettings = field(default_factory=VaultSettings)
+    postgresql: PostgresqlSettings = field(default_factory=PostgresqlSettings)
+    retention: RetentionSettings = field(default_factory=RetentionSettings)
     cases: CaseSettings = field(default_factory=CaseSettings)
 
     def __post_init__(self) -> None:

@@ -58,7 +58,9 @@ def create_app(settings: ServerSettings, *, now: Callable[[], datetime] = utc_no
         SEND_FILE_MAX_AGE_DEFAULT=timedelta(hours=1),
     )
     keys = KeyStore.open(settings.key_dir, read_passphrase(settings.passphrase_path))
-    app.extensions["gatehouse"] = House(settings, Database(settings.database), keys, now)
+    limits = settings.postgresql
+    database = Database(settings.database, connections=limits.connections, statement_s=limits.statement_s)
+    app.extensions["gatehouse"] = House(settings, database, keys, now)
     language.install(app)
     menu.install(app)
     frame.install(app)

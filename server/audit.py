@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -115,10 +116,11 @@ def first_break(reading: Session, *, last: int | None = None) -> int | None:
         lines = lines.where(AuditEvent.sequence >= expected)
         first = reading.get(AuditEvent, expected)
         previous = first.previous_hash if first is not None else GENESIS
-    for event in reading.scalars(lines.execution_options(yield_per=1000)):
-        if event.sequence != expected or event.previous_hash != previous or event.hash != event.computed_hash():
-            return expected
-        previous, expected = event.hash, expected + 1
+    with closing(reading.scalars(lines.execution_options(yield_per=1000))) as events:
+        for event in events:
+            if event.sequence != expected or event.previous_hash != previous or event.hash != event.computed_hash():
+                return expected
+            previous, expected = event.hash, expected + 1
     return None
 
 

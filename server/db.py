@@ -1,8 +1,9 @@
 """The database: one engine, portable column types, and sessions that either read or write.
 
 A *reading* session cannot change anything (SQLite `query_only`, PostgreSQL `READ ONLY`): that GET never changes state
-is held by the database, not by good intentions. A *writing* session takes SQLite's write lock when it begins, so that
-a value it has read cannot go stale before it writes.
+is held by the database, not by good intentions. It sees one snapshot on both. A *writing* session takes the one write
+lock when it begins (SQLite's own, an advisory one on PostgreSQL), so that a value it has read cannot go stale before it
+writes. Only code that locks the rows it depends on may write `beside` others (docs/decisions/0110).
 """
 
 from __future__ import annotations
@@ -18,11 +19,14 @@ from pathlib import Path
 from typing import Any
 
 from flask import current_app, g, request
-from sqlalchemy import Connection, DateTime, Dialect, Engine, MetaData, create_engine, event, text
+from sqlalchemy import Connection, DateTime, Dialect, Engine, MetaData, create_engine, event, make_url, text
 from sqlalchemy.orm import DeclarativeBase, Session
 from sqlalchemy.types import TypeDecorator
 
-BUSY_TIMEOUT_MS = 10_000  # how long a writer waits for another one before SQLite says "database is locked"
+BUSY_TIMEOUT_MS = 10_000  # how long a writer waits for another one: SQLite's busy_timeout, PostgreSQL's lock_timeout
+IDLE_TIMEOUT_MS = 60_000  # PostgreSQL ends a transaction that does nothing for so long: it would hold back vacuum
+RECYCLE_S = 1800  # a pooled connection is not kept longer, so that a failed-over or rebalanced database is noticed
+WRITERS = "gatehouse writers"  # the advisory lock that stands for SQLite's one write lock
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -68,12 +72,20 @@ def new_id(size_bytes: int = 8) -> str:
 
 
 class Database:
-    """The engine and its two kinds of session. Nothing connects before the first use."""
+    """The engine and its kinds of session. Nothing connects before the first use."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, connections: int = 8, statement_s: int = 30) -> None:
+        """*url* as SQLAlchemy takes it (postgresql:// means psycopg 3). The rest is for PostgreSQL only: pooled
+        *connections* a process, twice as many at a peak, and how long one statement may take."""
         load_tables()
-        self.engine = _engine(url)
-        self._writer = self.engine.execution_options(gatehouse_writes=True)
+        self.engine = _engine(url, connections, statement_s)
+        self._writer = self.engine.execution_options(gatehouse_writes=True, gatehouse_alone=True)
+        self._beside = self.engine.execution_options(gatehouse_writes=True)
+
+    @property
+    def is_postgresql(self) -> bool:
+        """Whether this is PostgreSQL, with its partitions and COPY."""
+        return self.engine.dialect.name == "postgresql"
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
@@ -82,9 +94,13 @@ class Database:
             yield session
 
     @contextmanager
-    def writing(self) -> Iterator[Session]:
-        """A session that may write; commits when the block ends, rolls back when it raises."""
-        with Session(self._writer, expire_on_commit=False) as session, session.begin():
+    def writing(self, *, beside: bool = False) -> Iterator[Session]:
+        """A session that may write; commits when the block ends, rolls back when it raises.
+
+        One at a time; *beside* lets it run beside others where the database can (PostgreSQL), and then whatever it
+        reads may change under it unless it locked the row first.
+        """
+        with Session(self._beside if beside else self._writer, expire_on_commit=False) as session, session.begin():
             yield session
 
     def gather_statistics(self) -> None:
@@ -107,11 +123,33 @@ def load_tables() -> None:
     importlib.import_module("server.audit")
 
 
-def _engine(url: str) -> Engine:
-    options: dict[str, Any] = {"pool_pre_ping": True}
-    if url.startswith("sqlite"):
+def _engine(url: str, connections: int, statement_s: int) -> Engine:
+    address = make_url(url)
+    if address.drivername in {"postgresql", "postgres"}:
+        address = address.set(drivername="postgresql+psycopg")
+    options: dict[str, Any] = {}
+    if address.get_backend_name() == "sqlite":
         options = {"connect_args": {"check_same_thread": False, "timeout": BUSY_TIMEOUT_MS / 1000}}
-    engine = create_engine(url, **options)
+    elif address.get_backend_name() == "postgresql":
+        limits = {
+            "statement_timeout": statement_s * 1000,
+            "lock_timeout": BUSY_TIMEOUT_MS,
+            "idle_in_transaction_session_timeout": IDLE_TIMEOUT_MS,
+            "TimeZone": "UTC",
+        }
+        options = {
+            "pool_pre_ping": True,
+            "pool_size": connections,
+            "max_overflow": connections,
+            "pool_timeout": BUSY_TIMEOUT_MS / 1000,
+            "pool_recycle": RECYCLE_S,
+            "connect_args": {
+                "connect_timeout": 10,
+                "application_name": "gatehouse",
+                "options": " ".join(f"-c {name}={value}" for name, value in limits.items()),
+            },
+        }
+    engine = create_engine(address, **options)
 
     if engine.dialect.name == "sqlite":
 
@@ -123,14 +161,20 @@ def _engine(url: str) -> Engine:
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
-        writes = bool(connection.get_execution_options().get("gatehouse_writes"))
+        options = connection.get_execution_options()
+        writes = bool(options.get("gatehouse_writes"))
         if engine.dialect.name == "sqlite":
             connection.exec_driver_sql(f"PRAGMA query_only={'OFF' if writes else 'ON'}")
             connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
         elif not writes:
-            connection.exec_driver_sql("SET TRANSACTION READ ONLY")
+            connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        elif options.get("gatehouse_alone"):
+            connection.execute(_ADVISORY_LOCK, {"name": WRITERS})
 
     return engine
+
+
+_ADVISORY_LOCK = text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))")
 
 
 def session() -> Session:
@@ -158,4 +202,4 @@ def lock_chain(writing: Session, name: str) -> None:
     SQLite needs nothing: its writing transactions exclude each other from their first statement on.
     """
     if writing.get_bind().dialect.name == "postgresql":
-        writing.execute(text("SELECT pg_advisory_xact_lock(hashtext(:name))"), {"name": name})
+        writing.execute(_ADVISORY_LOCK, {"name": name})

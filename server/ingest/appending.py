@@ -12,12 +12,13 @@ from datetime import datetime
 from enum import Enum
 from typing import Any, cast
 
-from sqlalchemy import Table, func, insert, select
+from sqlalchemy import Engine, Table, func, insert, select
 from sqlalchemy.orm import Session
 
 from protocol.exchange import Upload
 from protocol.journal import genesis
 from server.db import Base
+from server.ingest.devices import to_ms
 from server.ingest.models import (
     Epoch,
     Fork,
@@ -27,6 +28,7 @@ from server.ingest.models import (
     Quarantined,
     RecordKind,
 )
+from server.ingest.partitions import ensure_days
 from server.ingest.prepared import EPOCH_TWICE, UNKNOWN_EPOCH, Prepared
 
 DAY_MS = 86_400_000
@@ -161,7 +163,8 @@ def _with_epochs(writing: Session, kiosk: bytes, fresh: Sequence[Prepared], now:
 
 
 def _store(writing: Session, kiosk: bytes, fresh: Sequence[Prepared], now: datetime) -> None:
-    now_ms = int(now.timestamp() * 1000)
+    now_ms = to_ms(now)
+    ensure_days(cast(Engine, writing.get_bind()), now_ms // DAY_MS)
     _insert_records(writing, [_row(kiosk, prepared, now_ms) for prepared in fresh])
     aside = [
         {

@@ -117,7 +117,7 @@ def import_journal(house: House, path: Path) -> tuple[Imported, bytes]:
 def _take(house: House, body: bytes, key: Ed25519PublicKey, venue: bytes, done: Imported) -> None:
     upload = Upload.from_bytes(body, key)
     prepared = prepare(upload, venue)
-    with house.database.writing() as writing:
+    with house.database.writing(beside=True) as writing:
         appended = take(writing, upload, prepared, house.now(), as_sent=body, was_carried=True).appended
     done.records += len(upload.records)
     done.stored += appended.new_records

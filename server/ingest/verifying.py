@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from contextlib import closing
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -29,18 +30,19 @@ def first_break(reading: Session, kiosk: bytes) -> int | None:
     }
     last, previous = 0, genesis(kiosk)
     records = select(JournalRecord).where(JournalRecord.kiosk_id == kiosk).order_by(JournalRecord.sequence)
-    for record in reading.scalars(records.execution_options(yield_per=1000)):
-        if last == 0 and record.sequence > 1:
-            last, previous = record.sequence, record.hash  # nothing is left to compare the first one with
-            continue
-        wrapped = others.get(record.sequence, _EMPTY)
-        if record.sequence in keys and record.epoch == keys[record.sequence].epoch:
-            wrapped = keys[record.sequence].wrapped_digest
-        digests = (wrapped, hashlib.sha256(record.header).digest(), hashlib.sha256(record.sealed).digest())
-        after = link(previous, record.sequence, record.epoch, digests)
-        if record.sequence != last + 1 or after != record.hash:
-            return last + 1
-        last, previous = record.sequence, after
+    with closing(reading.scalars(records.execution_options(yield_per=1000))) as stored:
+        for record in stored:
+            if last == 0 and record.sequence > 1:
+                last, previous = record.sequence, record.hash  # nothing is left to compare the first one with
+                continue
+            wrapped = others.get(record.sequence, _EMPTY)
+            if record.sequence in keys and record.epoch == keys[record.sequence].epoch:
+                wrapped = keys[record.sequence].wrapped_digest
+            digests = (wrapped, hashlib.sha256(record.header).digest(), hashlib.sha256(record.sealed).digest())
+            after = link(previous, record.sequence, record.epoch, digests)
+            if record.sequence != last + 1 or after != record.hash:
+                return last + 1
+            last, previous = record.sequence, after
     if (last, previous) != (journal.sequence, journal.head):
         return last + 1
     return None

@@ -50,9 +50,9 @@ def exchange() -> ResponseReturnValue:
     device, upload = _verified(body)  # (2) (3)
     require_active(device.state)  # (4)
     prepared = _prepared(upload, device.venue_id)  # (5)
-    with session().begin():  # (6)
-        done = take(session(), upload, prepared, now, as_sent=body)
-        version = bundle_version(session(), device.kiosk_id, device.venue_id)
+    with house().database.writing(beside=True) as writing:  # (6)
+        done = take(writing, upload, prepared, now, as_sent=body)
+        version = bundle_version(writing, device.kiosk_id, device.venue_id)
     appended = done.appended
     identity = house().keys.server_identity()  # (7)
     receipt = Receipt(upload.kiosk, appended.sequence, appended.head, to_ms(now)).to_signed(identity)

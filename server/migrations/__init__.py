@@ -9,6 +9,11 @@ A new step is a file `versions/NNNN_words.py` (take the next free number; `ls` s
 and, where it needs another subject's tables, `depends_on = "0002_venue_codes"`. `upgrade` runs every branch to its end.
 A released step is never edited; a step and its record in alembic_version commit together or not at all, on SQLite too.
 There are no downgrades: a backup is the way back.
+
+On PostgreSQL the server goes on serving while a step runs. So a step takes no lock that stops everybody for long:
+a new column is nullable or has a constant default; a check or a foreign key is added NOT VALID and validated in a
+second step; an index on a table that grows with the passages is made with CREATE INDEX CONCURRENTLY inside
+`op.get_context().autocommit_block()`, and on journal_record partition by partition, then attached (docs/scale.md).
 """
 
 from __future__ import annotations
@@ -23,6 +28,8 @@ from alembic.util.exc import CommandError
 from sqlalchemy import Engine
 
 from config.errors import GatehouseError
+
+LOCK_TIMEOUT_MS = 5000  # then the step fails, nothing has changed, and it can be run again at a quieter moment
 
 
 class SchemaError(GatehouseError):
@@ -41,6 +48,15 @@ def upgrade(engine: Engine) -> None:
     """Bring the database to this version's tables; does nothing when it is there already."""
     config = _config()
     with engine.execution_options(gatehouse_writes=True).connect() as connection:
+        if connection.dialect.name == "postgresql":
+            connection.detach()  # with the settings below, and with the lock, it goes back to no pool
+            # one at a time, as long as it takes; but no step waits long for a lock, since all others would wait behind
+            connection.exec_driver_sql("SET statement_timeout = 0")
+            connection.exec_driver_sql("SET lock_timeout = 0")
+            connection.exec_driver_sql("SET idle_in_transaction_session_timeout = 0")
+            connection.exec_driver_sql("SELECT pg_advisory_lock(hashtextextended('gatehouse migrations', 0))")
+            connection.exec_driver_sql(f"SET lock_timeout = {LOCK_TIMEOUT_MS}")
+            connection.commit()
         config.attributes["connection"] = connection
         command.upgrade(config, "heads")
 

@@ -14,6 +14,7 @@ from server.bundles.parts import vault_keys
 from server.bundles.publishing import publish_all
 from server.cases.ticking import tick
 from server.context import House
+from server.ingest.partitions import AHEAD_DAYS, day_of, drop_before, ensure_days
 from server.kiosks.models import EnrolmentCode
 from server.queries.deciding import close_expired
 from server.queries.trail import follow_log, signing_key
@@ -92,6 +93,13 @@ def drop_unused_codes(house: House) -> Done:
     return Done(f"dropped={_count(gone)}")
 
 
+def keep_days(house: House) -> Done:
+    """Have a place ready for the records of the next days; drop the days whose time is over."""
+    today = day_of(house.now())
+    made = ensure_days(house.database.engine, today, AHEAD_DAYS)
+    kept = house.settings.retention.scan_days
+    dropped = drop_before(house.database, today - kept) if kept else 0
+    return Done(f"made={made} dropped={dropped}")
 
 
 def _count(result: object) -> int:
@@ -104,6 +112,7 @@ ACTIONS = (
     Action("follow_vault_log", timedelta(minutes=1), follow_vault_log),
     Action("expire_queries", timedelta(minutes=1), expire_queries),
     Action("ring_clocks", timedelta(seconds=30), ring_clocks),
+    Action("keep_days", timedelta(hours=1), keep_days),
     Action("forget_nonces", timedelta(minutes=10), forget_nonces),
     Action("drop_unused_codes", timedelta(hours=6), drop_unused_codes),
 )

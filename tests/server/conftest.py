@@ -1,9 +1,15 @@
-"""A furnished server on real SQLite, with a clock that tests move."""
+"""A furnished server on a real database, with a clock that tests move.
+
+Every test that asks for `store` (most do, through `settings` or `app`) runs on SQLite and again on a real PostgreSQL,
+except browser tests: what a browser sees does not depend on the database, and it would cost minutes.
+`--store=sqlite` or `--store=postgresql` runs one half.
+"""
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +21,7 @@ from server import create_app
 from server.accounts import passwords
 from server.context import House
 from server.setup import initialise
+from tests.postgres import MISSING, Cluster, programs
 from tests.server.people import NOON, Browser, Clock, furnish, sign_in
 from tests.server.vaults import TestVault, publish_vault
 
@@ -29,11 +36,30 @@ def quick_passwords(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(passwords, "_NOBODY", NOBODY)
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Once for each store."""
+    if "store" in metafunc.fixturenames:
+        chosen = metafunc.config.getoption("--store")
+        stores = ["sqlite", "postgresql"] if chosen == "both" else [chosen]
+        if any(metafunc.definition.iter_markers("browser")):
+            stores = ["sqlite"]
+        for only in metafunc.definition.iter_markers("stores"):
+            stores = [name for name in stores if name in only.args]
+        marks = {"postgresql": [pytest.mark.postgresql]}
+        metafunc.parametrize("store", [pytest.param(s, marks=marks.get(s, [])) for s in stores], indirect=True)
+
+
 @pytest.fixture(scope="session")
-def furnished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data folder with keys, tables and the named people, made once; tests work on copies."""
-    folder = tmp_path_factory.mktemp("furnished") / "data"
-    settings = ServerSettings(public_url="http://localhost", data_dir=folder)
+def cluster() -> Iterator[Cluster]:
+    """A PostgreSQL of this process's own; started by the first test that needs it."""
+    if programs() is None:
+        pytest.skip(MISSING)
+    cluster = Cluster()
+    yield cluster
+    cluster.close()
+
+
+def _furnish(settings: ServerSettings) -> None:
     initialise(settings, now=NOON)
     app = create_app(settings, now=Clock())
     house: House = app.extensions["gatehouse"]
@@ -41,7 +67,22 @@ def furnished(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.setattr(passwords, "hasher", QUICK)
         furnish(house)
     house.database.engine.dispose()
+
+
+@pytest.fixture(scope="session")
+def furnished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder with keys, tables and the named people, made once; tests work on copies."""
+    folder = tmp_path_factory.mktemp("furnished") / "data"
+    _furnish(ServerSettings(public_url="http://localhost", data_dir=folder))
     return folder
+
+
+@pytest.fixture(scope="session")
+def furnished_database(cluster: Cluster, furnished: Path) -> str:
+    """The same on PostgreSQL, under the same keys: the name of a database to copy."""
+    name = cluster.create()
+    _furnish(ServerSettings(public_url="http://localhost", data_dir=furnished, database_url=cluster.url(name)))
+    return name
 
 
 @pytest.fixture
@@ -50,14 +91,26 @@ def clock() -> Clock:
 
 
 @pytest.fixture
+def store(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The URL of a furnished database of this test's own; empty for SQLite in the data folder."""
+    if getattr(request, "param", "sqlite") == "sqlite":
+        yield ""
+        return
+    cluster: Cluster = request.getfixturevalue("cluster")
+    name = cluster.create(request.getfixturevalue("furnished_database"))
+    yield cluster.url(name)
+    cluster.drop(name)
+
+
+@pytest.fixture
 def settings(tmp_path: Path) -> ServerSettings:
     return ServerSettings(public_url="http://localhost", data_dir=tmp_path / "data")
 
 
 @pytest.fixture
-def app(settings: ServerSettings, clock: Clock, furnished: Path) -> Iterator[Flask]:
+def app(settings: ServerSettings, clock: Clock, furnished: Path, store: str) -> Iterator[Flask]:
     shutil.copytree(furnished, settings.data_dir)
-    app = create_app(settings, now=clock)
+    app = create_app(replace(settings, database_url=store), now=clock)
     app.testing = True
     house: House = app.extensions["gatehouse"]
     yield app

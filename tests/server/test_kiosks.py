@@ -23,6 +23,7 @@ from server.kiosks.fleet import Condition, condition_of, is_in
 from server.kiosks.models import EnrolmentCode, Kiosk
 from server.vault_keys import VaultKeysError, read_vault_keys
 from tests.server.people import KIOSK, LIBRARY, MARKET, NOON, Browser, Clock, put_kiosk, sign_in
+from tests.server.stores import everything_stored
 from tests.server.vaults import TestVault
 
 V, K = LIBRARY.hex(), KIOSK.hex()
@@ -184,7 +185,7 @@ def test_the_page_shows_a_code_that_a_camera_reads(
 def test_the_token_is_in_no_table(house: House, vault: TestVault, as_person: Callable[[str], Browser]) -> None:
     street = as_person("street")
     token = enrolment_code.parse(shown_text(street.get(make_code(street)).text)).token
-    dump = b"".join(path.read_bytes() for path in house.settings.data_dir.glob("server.db*"))
+    dump = everything_stored(house)
     assert token not in dump and token.hex().encode() not in dump
 
 

@@ -34,6 +34,7 @@ from server.papers.models import PaperCode, StaffBadge
 from server.residents.codes import close_identity
 from server.residents.models import HealthStatus, Resident
 from tests.server.people import LIBRARY, NOON, PEOPLE, Browser, Clock, sign_in
+from tests.server.stores import everything_stored
 from tests.server.test_residents import NUMBER, WANG, say
 
 HERE, ELSEWHERE = "510104001001", "510105001001"
@@ -168,7 +169,7 @@ def test_two_printings_are_one_code_and_the_database_holds_no_text(app: Flask, h
     first, second = (text_on(worker.get(f"/papers/{short_id}/page.svg").data) for _ in range(2))
     ids = {Kiosk(house).sees(text, NOON).credential.holder_id for text in (first, second)}  # type: ignore[union-attr]
     assert ids == {bytes.fromhex("0000000100000000")}
-    dump = b"".join(path.read_bytes() for path in house.settings.data_dir.glob("server.db*"))
+    dump = everything_stored(house)
     assert b"JK1:" not in dump
 
 

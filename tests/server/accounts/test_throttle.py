@@ -9,7 +9,6 @@ import pytest
 from flask import Flask
 from sqlalchemy import func, select
 
-from config.server import ServerSettings
 from server import create_app
 from server.context import House
 from server.web.models import AttemptCount
@@ -31,8 +30,8 @@ def wait_s(app: Flask, source: str = "203.0.113.7", throttle: Throttle = TRIES) 
         return throttle.seconds_to_wait(reading, source, house.now())
 
 
-def test_a_second_process_knows_what_the_first_one_counted(app: Flask, settings: ServerSettings, clock: Clock) -> None:
-    other = create_app(settings, now=clock)
+def test_a_second_process_knows_what_the_first_one_counted(app: Flask, house: House, clock: Clock) -> None:
+    other = create_app(house.settings, now=clock)
     for process in (app, other, app):
         assert wait_s(other) == 0
         note(process)

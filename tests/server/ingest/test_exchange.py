@@ -16,10 +16,12 @@ from server.audit import AuditEvent
 from server.context import House
 from server.ingest.devices import to_ms
 from server.ingest.models import Epoch, Fork, ForkedRecord, Journal, JournalRecord, Quarantined, RecordKind
+from server.ingest.partitions import day_of, drop_before
 from server.ingest.verifying import first_break
 from server.kiosks.models import Kiosk
 from tests.server.ingest.fleet import PASSAGE, PaperKiosk, make_code, refusal
 from tests.server.people import LIBRARY, MARKET, Clock
+from tests.server.stores import everything_stored
 
 NewKiosk = Callable[[], PaperKiosk]
 
@@ -336,8 +338,7 @@ def test_whoever_fails_to_be_a_kiosk_is_slowed_down_and_that_kiosk_from_elsewher
 def test_the_journal_holds_no_name(house: House, kiosk: PaperKiosk) -> None:
     kiosk.walk(3)
     kiosk.exchange()
-    path = house.settings.data_dir
-    everything = b"".join(f.read_bytes() for f in path.glob("server.db*"))
+    everything = everything_stored(house)
     assert kiosk.records[0].sealed in everything  # we looked in the right place
     assert b"person 1" not in everything
 
@@ -401,3 +402,21 @@ def test_the_last_opening_test_is_known_by_our_clock(house: House, kiosk: PaperK
     for nonsense in ("", "-5", "9" * 15, "9" * 64, "٣", "1e9", "0"):
         kiosk.exchange(health=(("opening_test_at_ms", nonsense),))
         assert row_of(house, kiosk).opening_test_at in (tested, clock.at), nonsense
+
+
+def test_old_records_go_and_the_kiosk_goes_on_where_it_was(house: House, kiosk: PaperKiosk, clock: Clock) -> None:
+    kiosk.walk(3)
+    kiosk.exchange()
+    received = day_of(clock.at)
+    clock.passes(days=20)
+    kiosk.walk(2)
+    kiosk.exchange(after=3)
+    assert drop_before(house.database, received) == 0
+    assert drop_before(house.database, received + 1) > 0
+    assert [row.sequence for row in stored(house, kiosk)] == [4, 5]
+    with house.database.reading() as reading:
+        assert first_break(reading, kiosk.id) is None
+    kiosk.walk(1)
+    assert kiosk.exchange(after=5).want == 7
+    assert kiosk.exchange().want == 7  # the dropped ones once more: answered, not stored
+    assert [row.sequence for row in stored(house, kiosk)] == [4, 5, 6]

@@ -14,7 +14,9 @@ from config.server import ServerSettings, VaultSettings
 from protocol.credentials.identity import Identity
 from protocol.passage import Header, Personal
 from server.context import House
+from server.ingest.appending import DAY_MS
 from server.ingest.models import Epoch, Journal, JournalRecord, RecordKind
+from server.ingest.partitions import ensure_days
 from server.vault.client import VaultClient
 from server.vault.wire import SealedRecord
 from tests.server.people import LIBRARY, MARKET, Browser
@@ -57,6 +59,7 @@ def settings(tmp_path: Path, world: World, vault: VaultClient) -> ServerSettings
 
 def store(house: House, records: list[SealedRecord]) -> None:
     """Put sealed records into the journal tables as the ingest does."""
+    ensure_days(house.database.engine, now_ms() // DAY_MS, 2)
     with house.database.writing() as writing:
         for record in records:
             header = Header.from_bytes(record.header)
@@ -81,7 +84,7 @@ def store(house: House, records: list[SealedRecord]) -> None:
                 JournalRecord(
                     kiosk_id=record.kiosk,
                     sequence=record.sequence,
-                    received_day=0,
+                    received_day=now_ms() // DAY_MS,
                     received_at_ms=now_ms(),
                     kind=RecordKind.PASSAGE,
                     epoch=record.epoch,

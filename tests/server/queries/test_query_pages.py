@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import base64
 import re
-import sqlite3
 from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import select, text, update
 from sqlalchemy.exc import IntegrityError
 
 from protocol.query import Approval, Query
@@ -319,12 +318,9 @@ def test_the_officer_sees_each_look_and_that_the_vault_s_log_agrees(
 def test_a_cut_vault_log_shows_against_the_copy(as_person: As, house: House, world: World) -> None:
     officer = as_person("officer")
     officer.post("/queries/looks/check", page="/queries/looks")
-    path = house.settings.data_dir / "server.db"
-    with sqlite3.connect(path) as database:
-        database.execute(
-            "UPDATE vault_line SET hash = ? WHERE sequence = (SELECT max(sequence) FROM vault_line)", ("0" * 64,)
-        )
-    database.close()
+    with house.database.writing() as writing:
+        newest = text("UPDATE vault_line SET hash = :other WHERE sequence = (SELECT max(sequence) FROM vault_line)")
+        writing.execute(newest, {"other": "0" * 64})
     officer.post("/queries/looks/check", page="/queries/looks")
     assert "The log does not hold" in officer.get("/queries/looks").text
 
