@@ -58,7 +58,7 @@ def unread(reading: Session, somebody: Person, limit: int) -> Sequence[CaseNote]
 
 def visible_to(somebody: Person, machine: str = "") -> ColumnElement[bool]:
     """The SQL condition over `Case`: `kernel.may_see` holds for *somebody*."""
-    parts: list[ColumnElement[bool]] = [Case.assignee_id == somebody.id]
+    parts: list[ColumnElement[bool]] = [Case.assignee_id == somebody.id, _own(somebody)]
     for one in machines().values():
         if machine not in {"", one.name}:
             continue
@@ -66,10 +66,8 @@ def visible_to(somebody: Person, machine: str = "") -> ColumnElement[bool]:
         for narrower in {state.readers for state in one.states}:
             states = [state.name for state in one.states if state.readers == narrower]
             roles = one.readers if narrower is None else narrower
-            sees = [reaches(somebody, roles)] if roles & _roles(somebody) else []
-            if narrower is None:
-                sees.append(_own(somebody))
-            parts.append(and_(Case.machine == one.name, Case.state.in_(states), or_(false(), *sees)))
+            if roles & _roles(somebody):
+                parts.append(and_(Case.machine == one.name, Case.state.in_(states), reaches(somebody, roles)))
     found = or_(*parts)
     return and_(Case.machine == machine, found) if machine else found
 

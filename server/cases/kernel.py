@@ -100,10 +100,9 @@ def is_own(case: Case, somebody: Person) -> bool:
 def may_see(reading: Session, case: Case, somebody: Person) -> bool:
     """Whether *case* exists for *somebody*: as a reader, as who it was assigned or escalated to, or as their own."""
     machine = machine_of(case.machine)
-    if is_own(case, somebody) and machine.state(case.state).readers is None:
+    if is_own(case, somebody) or case.assignee_id == somebody.id:
         return True
-    roles = machine.readers_in(case.state) | roles_escalated_to(case)
-    return case.assignee_id == somebody.id or holds_role(reading, case, somebody, roles)
+    return holds_role(reading, case, somebody, machine.readers_in(case.state) | roles_escalated_to(case))
 
 
 def roles_escalated_to(case: Case) -> frozenset[Role]:

@@ -112,7 +112,8 @@ class State:
     label: str
     kind: Kind = "wait"
     is_final: bool = False
-    readers: frozenset[Role] | None = None  # narrower than the machine's, for example a plan nobody may know yet
+    # narrower than the machine's, for example a plan that the venue may not know yet; own cases one always sees
+    readers: frozenset[Role] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +151,8 @@ class Machine:
     assigns: frozenset[Role] = frozenset()  # who may assign a case, and let its clock stand still
     assignees: frozenset[Role] = frozenset()  # to whom, where their role reaches
     place: Literal["venue", "area"] = "venue"  # what the general form asks for
-    page: str = ""  # the endpoint of the subject's own page; called with case=CASE
+    page: Callable[[Case], str] | None = None  # the address of the subject's own page about a case
+    one_per_person: bool = False  # the general form opens at most one for each account (`Case.key` is its id)
     key_is_subject: bool = False  # `Case.key` names a row elsewhere whose state column follows the case
 
     def __post_init__(self) -> None:

@@ -37,6 +37,7 @@ from server.cases.kernel import (
     assign,
     choices,
     entries_of,
+    find,
     first_break,
     hold_clock,
     holds_role,
@@ -243,6 +244,9 @@ def create(machine_name: str) -> ResponseReturnValue:
     person_id, problem = _person_in(machine, values, place)
     if problem:
         return _new_page(machine, form, problem), 422
+    key = person_id if machine.one_per_person else None
+    if key is not None and find(session(), machine.name, key) is not None:
+        return _new_page(machine, form, "There is a case for this already."), 422
     words = dict(shown_facts(machine.form, values))
     named = next((words[f.label] for f in machine.form if f.name == machine.title_from and f.label in words), "")
     case = open_case(
@@ -253,6 +257,7 @@ def create(machine_name: str) -> ResponseReturnValue:
         title=" · ".join(part for part in (name, named) if part) or chinese(machine.label),
         place=place,
         facts=values,
+        key=key,
         person_id=person_id,
     )
     session().commit()
@@ -510,7 +515,7 @@ def _case_page(
         broken_at=first_break(case, entries),
         offers=[offer for offer in offers if not offer.step.is_elsewhere],
         elsewhere=[offer for offer in offers if offer.step.is_elsewhere],
-        own_page=url_for(machine.page, case_id=case.id) if machine.page else None,
+        own_page=machine.page(case) if machine.page else None,
         escalated_to=[ROLE_NAMES[role] for role in sorted(roles_escalated_to(case), key=lambda role: role.value)],
         assigns=assigns,
         assignees=_assignees(reading, case) if assigns and machine.assignees else [],
