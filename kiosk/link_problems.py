@@ -60,6 +60,10 @@ PROBLEMS: Final[dict[str, Text]] = {
         "本机记录与服务器不一致（存储卡被复制或恢复过？）：请联系技术支持，勿清除本机",
         "Our records differ from the server's (was the card copied or restored?): call support, do not wipe this kiosk",
     ),
+    "copied": Text(
+        "服务器收到过本机的另一份记录（存储卡被复制过？）：照常使用，请联系技术支持",
+        "The server has seen a second history of this kiosk (was its card copied?): go on, and call technical support",
+    ),
     "server_lost_records": Text(
         "服务器丢失了本机已清除的记录：请联系技术支持",
         "The server lost records that this kiosk has already deleted: call technical support",
@@ -87,6 +91,7 @@ NEED_PEOPLE: Final = frozenset(
         "unknown_kiosk",
         "bad_signature",
         "fork",
+        "copied",
         "server_lost_records",
         "refused",
     }

@@ -26,7 +26,7 @@ from kiosk.server_client import ServerClient
 from kiosk.store import JournalError
 from protocol.bundle import MANIFEST_PATH, MAX_PART_BYTES, PART_PATH
 from protocol.errors import ProtocolError
-from protocol.exchange import CONTENT_TYPE, EXCHANGE_PATH, MAX_RECORDS, Answer, Call, Receipt, Upload
+from protocol.exchange import CONTENT_TYPE, COPIED, EXCHANGE_PATH, MAX_RECORDS, Answer, Call, Receipt, Upload
 from protocol.journal import Record
 from protocol.passage import Stamp
 from protocol.sealing import SealPublicKey
@@ -121,6 +121,7 @@ class Syncer:
         self._link = Link()
         self._problem: LinkProblem | None = None
         self._bundle_problem: LinkProblem | None = None
+        self._is_copied = False  # the server has seen a second history of this kiosk
         self._succeeded_s: float | None = None
         self._purged_s: float | None = None
         self._offset_ms: int | None = None
@@ -171,7 +172,7 @@ class Syncer:
 
     def status(self) -> SyncStatus:
         """The link in words and numbers."""
-        problem = self._problem or self._bundle_problem
+        problem = self._problem or (LinkProblem("copied") if self._is_copied else self._bundle_problem)
         since = self._succeeded_s
         return SyncStatus(
             state=self._link.state,
@@ -232,6 +233,7 @@ class Syncer:
             raise _unbelieved(error) from error
         if answer.exchange != upload.exchange or receipt.kiosk != upload.kiosk or answer.want != receipt.sequence + 1:
             raise LinkProblem("bad_answer", "exchange, kiosk or sequence differ")
+        self._is_copied = COPIED in answer.commands
         self._obey(answer, receipt, upload)  # (4)
         self._offset_ms = self._clock.server_said(answer.at_ms)  # (5)
         self._purge(answer.at_ms)
@@ -281,9 +283,9 @@ class Syncer:
             raise LinkProblem("bad_answer", "a result that is not known")
         if receipt.sequence < sent_through:
             raise LinkProblem("bad_answer", "the receipt covers less than was sent")
-        self._journal.accept_receipt(receipt, answer.receipt)
-        if answer.quarantined:
+        if answer.quarantined:  # before the receipt: after it, nobody would tell us again
             self._journal.note_quarantined(answer.quarantined)
+        self._journal.accept_receipt(receipt, answer.receipt)
         self._sent += receipt.sequence - upload.after_sequence
 
     def _purge(self, server_ms: int) -> None:

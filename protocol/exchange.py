@@ -27,6 +27,7 @@ MAX_RECORDS = 1000  # a batch
 MAX_UNPACKED_BYTES = 8 * 1024 * 1024
 MAX_UPLOAD_BYTES = 4 * 1024 * 1024
 EXCHANGE_ID_BYTES = 16
+COPIED = "copied"  # a command: another history of this kiosk came in once; tell its staff, and go on
 
 _REQUEST = "exchange request 1"
 _RESPONSE = "exchange response 1"

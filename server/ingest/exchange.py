@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import select
+from sqlalchemy import exists, select
 from sqlalchemy.orm import Session
 
 from protocol.exchange import Upload
 from server.audit import Thing, audit
 from server.ingest.appending import Appended, Result, append
 from server.ingest.devices import MOST_MS, moment, offset_ms, plain, require_active
-from server.ingest.models import JournalBoot
+from server.ingest.models import Fork, JournalBoot
 from server.ingest.prepared import Prepared
 from server.kiosks.models import Kiosk, KioskState
 
@@ -27,6 +27,7 @@ class Exchanged:
     is_news: (
         bool  # False: an older upload came again; it was appended where new, and says nothing of the kiosk's health
     )
+    is_copied: bool  # a second history of this kiosk came in once, by whichever of the two devices
 
 
 def take(
@@ -60,7 +61,8 @@ def take(
             actor=f"kiosk:{upload.kiosk.hex()}",
             at=now,
         )
-    return Exchanged(appended, is_news)
+    is_copied = writing.scalar(select(exists().where(Fork.kiosk_id == upload.kiosk)))
+    return Exchanged(appended, is_news, bool(is_copied))
 
 
 def _is_news(writing: Session, upload: Upload, now: datetime) -> bool:

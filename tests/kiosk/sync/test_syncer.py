@@ -351,7 +351,10 @@ def test_two_clones_of_one_kiosk_are_both_told_and_leave_evidence(
     with server.house.database.reading() as reading:
         assert len(reading.query(Fork).where(Fork.kiosk_id == door.id).all()) == 1
     first.walk(1)
-    assert first.problem() is None  # the one that came first goes on
+    assert first.problem() is None  # the one that came first goes on, and its staff are told as well
+    told = first.syncer.status()
+    assert (told.problem, told.unsent) == ("copied", 0) and told.text is not None and "存储卡" in told.text.zh
+    assert clone.syncer.status().problem == "fork"
     for opened in (first, clone):
         opened.close()
 
