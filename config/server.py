@@ -110,6 +110,26 @@ class EntrySettings:
 
 
 @dataclass(frozen=True, slots=True)
+class CheckinSettings:
+    """What the page behind a poster asks of a visitor, by sort of venue, and how much it takes."""
+
+    name_at: tuple[str, ...] = ("enterprise", "institution", "culture", "residential", "other")
+    phone_at: tuple[str, ...] = CATEGORIES
+    per_minute: int = 120  # check-ins that one poster takes in a minute; more go to the kiosk or the staff
+
+    def __post_init__(self) -> None:
+        for name, given in (("name_at", self.name_at), ("phone_at", self.phone_at)):
+            if unknown := sorted(set(given) - set(CATEGORIES)):
+                raise ValueError(
+                    f"checkin.{name} names {', '.join(unknown)}; expected some of {', '.join(CATEGORIES)}."
+                )
+        if missing := sorted(set(CATEGORIES) - {*self.name_at, *self.phone_at}):
+            raise ValueError(f"checkin asks neither name nor phone at: {', '.join(missing)}.")
+        if not 1 <= self.per_minute <= 10_000:
+            raise ValueError(f"checkin.per_minute is {self.per_minute}; expected 1 to 10000.")
+
+
+@dataclass(frozen=True, slots=True)
 class FleetSettings:
     """When the console says that a kiosk is in trouble."""
 
@@ -233,6 +253,7 @@ class ServerSettings:
     limits: LimitSettings = field(default_factory=LimitSettings)
     codes: CodeSettings = field(default_factory=CodeSettings)
     entry: EntrySettings = field(default_factory=EntrySettings)
+    checkin: CheckinSettings = field(default_factory=CheckinSettings)
     trust: TrustSettings = field(default_factory=TrustSettings)
     fleet: FleetSettings = field(default_factory=FleetSettings)
     vault: VaultSettings = field(default_factory=VaultSettings)

@@ -24,6 +24,7 @@ SUBJECTS = (
     "console",
     "venues",
     "codes",
+    "checkin",
     "kiosks",
     "residents",
     "papers",

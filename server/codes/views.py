@@ -1,4 +1,4 @@
-"""Pages of venue codes: issue, print, post, revoke; and the public page behind a scanned poster."""
+"""Pages of venue codes: issue, print, post, revoke."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from server.db import session
 from server.posters.drawing import FORMS, poster_of, render
 from server.venues.models import Entrance, Venue
 from server.venues.views import CHANGES, find_venue
-from server.web.access import needs, open_to_all
+from server.web.access import needs
 from server.web.language import tell
 from server.web.pages import PAGE_ROWS, after_number, page_of
 
@@ -156,21 +156,7 @@ def revoke_code(serial: int) -> ResponseReturnValue:
     return redirect(url_for("codes.show", serial=serial), 303)
 
 
-@blueprint.get("/v/<token>")
-@open_to_all
-def scanned(token: str) -> ResponseReturnValue:
-    """What a phone shows after scanning a poster. The token's signature is checked first, then what became of it."""
-    code = _verified(token)
-    if code is None:
-        page, status = render_template("codes/not_ours.html"), 404
-    elif not code.holds(house().now()):
-        page, status = render_template("codes/ended.html", code=code), 410
-    else:
-        page, status = render_template("codes/scanned.html", code=code, word=_word(code)), 200
-    return page, status, {"Referrer-Policy": "no-referrer"}
-
-
-def _verified(token: str) -> VenueCode | None:
+def verified_code(reading: Session, token: str) -> VenueCode | None:
     """The code that *token* is, or None when we did not sign it (or signed it and never stored it)."""
     now = house().now()
     trust = TrustList(keys=tuple(house().keys.issuer_trust_entries(now)), issued_at=now)
@@ -180,7 +166,7 @@ def _verified(token: str) -> VenueCode | None:
         return None
     if checked.credential is None or checked.credential.serial is None:
         return None
-    code = session().scalar(
+    code = reading.scalar(
         select(VenueCode)
         .where(VenueCode.serial == checked.credential.serial)
         .options(joinedload(VenueCode.door).joinedload(Entrance.venue))

@@ -21,6 +21,7 @@ ACTION_NAMES: dict[str, str] = {
     "code.activated": "Code in use",
     "code.superseded": "Code replaced",
     "code.revoked": "Code revoked",
+    "checkin.reference_checked": "Checked a visitor's reference",
     "kiosk.code_made": "Enrolment code made",
     "kiosk.code_cancelled": "Enrolment code cancelled",
     "kiosk.enrolled": "Kiosk enrolled",

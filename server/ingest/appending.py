@@ -6,7 +6,7 @@ The database's transaction is the caller's: everything here stands or falls toge
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
@@ -16,7 +16,7 @@ from sqlalchemy import Engine, Table, func, insert, select
 from sqlalchemy.orm import Session
 
 from protocol.exchange import Upload
-from protocol.journal import genesis
+from protocol.journal import Record, genesis, header_of
 from server.db import Base
 from server.ingest.devices import to_ms
 from server.ingest.models import (
@@ -87,6 +87,23 @@ def append(
         _quarantined_between(writing, upload.kiosk, prepared),
         new_records=len(fresh),
     )
+
+
+def append_own(writing: Session, journal_id: bytes, make: Callable[[int], Record], now: datetime) -> int:
+    """Append one record to a journal that this server keeps itself; *make* seals it for the sequence it is told.
+
+    Returns that sequence. The record is trusted, since we made it; ValueError says that its header is of another one.
+    """
+    journal = _locked_journal(writing, journal_id, now)
+    record = make(journal.sequence + 1)
+    chained = Prepared(record, record.hash_after(journal.head), header_of(record, journal_id), None)
+    (stored,) = _with_epochs(writing, journal_id, [chained], now)
+    if stored.kind is not RecordKind.PASSAGE:
+        raise ValueError(f"our own record {record.sequence} cannot be stored: {stored.reason}")
+    _store(writing, journal_id, [stored], now)
+    journal.sequence, journal.head, journal.changed_at = record.sequence, chained.hash, now
+    writing.flush()
+    return record.sequence
 
 
 def _table(model: type[Base]) -> Table:

@@ -12,6 +12,7 @@ from server.accounts.rights import Person, Place, person, require, require_any
 from server.accounts.roles import Act, Permission, Right
 from server.areas.models import Area
 from server.audit import Thing, audit
+from server.checkin.counting import by_hour
 from server.codes.issuing import keeper_named
 from server.codes.models import STATE_NAMES, VenueCode
 from server.context import house
@@ -116,6 +117,10 @@ def show(venue_id: bytes) -> ResponseReturnValue:
         may_change=person().may_at(place, Permission.CODES, Act.APPROVE),
         may_enrol=person().may_at(place, Permission.KIOSKS, Act.APPROVE, Act.PERFORM),
         may_see_kiosks=person().may_at(place, Permission.KIOSKS, Act.READ),
+        may_check_references=person().may_at(place, Permission.HELD_ENTRY, Act.PERFORM),
+        phone_hours=by_hour(session(), venue.id, now)
+        if person().may_at(place, Permission.KIOSK_COUNTERS, Act.READ, Act.AGGREGATE)
+        else None,
         may_give_badges=person().may_at(place, Permission.USERS, Act.OWN),
     )
 

@@ -4,6 +4,7 @@
 @signed_in                            any account: own password, sign-out, the resident's own page
 @needs(Permission.CODES, Act.APPROVE) accounts that hold this right somewhere; the view then asks
                                       `require(..., place)` for the very object (server/accounts/rights.py)
+@open_with_proof("what stands for the form token") strangers may post here without a cookie: the view itself checks it
 @machines("how it proves who it is")  no account and no form token: the view itself checks a device signature or a
                                       one-time code, before it does anything else
 """
@@ -37,13 +38,18 @@ class Access:
 
     gate: Gate
     rights: tuple[Right, ...] = ()  # any one of them opens the door
-    proof: str = ""  # how a machine proves who it is, for the table of routes
+    proof: str = ""  # how a machine proves who it is, or what stands for a form token; for the table of routes
     max_bytes: int | None = None  # the request body; None takes the form limit
 
 
 def open_to_all(view: View) -> View:
     """Strangers may use this view."""
     return _declare(view, Access(Gate.OPEN))
+
+
+def open_with_proof(proof: str, *, max_bytes: int) -> Callable[[View], View]:
+    """Strangers may post to this view, and no cookie is set for it: it checks *proof* itself, first thing."""
+    return lambda view: _declare(view, Access(Gate.OPEN, proof=proof, max_bytes=max_bytes))
 
 
 def signed_in(view: View) -> View:

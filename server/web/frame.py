@@ -122,7 +122,7 @@ def _gate() -> ResponseReturnValue | None:
     if access.gate is Gate.MACHINE:  # (2) (3)
         request.max_content_length = access.max_bytes or house().settings.limits.machine_bytes
         return None
-    request.max_content_length = house().settings.limits.form_bytes
+    request.max_content_length = access.max_bytes or house().settings.limits.form_bytes
     if (
         request.method not in SAFE_METHODS
         and request.content_length is None
@@ -135,8 +135,9 @@ def _gate() -> ResponseReturnValue | None:
             return redirect(url_for("accounts.sign_in", next=request.full_path.removesuffix("?")), 303)
         abort(401)
     if request.method not in SAFE_METHODS:  # (5)
-        _refuse_other_sites()
-        csrf.protect()
+        _refuse_other_sites(sends_no_referrer=bool(access.proof))
+        if not access.proof:
+            csrf.protect()
     if access.rights and not g.person.holds_any(access.rights):  # (6)
         abort(403)
     if g.person is not None and g.person.must_change_password and access.gate is not Gate.OPEN:  # (7)
@@ -145,11 +146,16 @@ def _gate() -> ResponseReturnValue | None:
     return None
 
 
-def _refuse_other_sites() -> None:
-    """Refuse a form that a browser says another site sent; browsers that say nothing are held to the token."""
+def _refuse_other_sites(*, sends_no_referrer: bool = False) -> None:
+    """Refuse a form that a browser says another site sent; browsers that say nothing are held to the token.
+
+    A page under `Referrer-Policy: no-referrer` has its own forms sent with `Origin: null` (Fetch, 3.1).
+    """
     if request.headers.get("Sec-Fetch-Site", "same-origin") not in {"same-origin", "none"}:
         abort(403)
     origin = request.headers.get("Origin")
+    if origin == "null" and sends_no_referrer:
+        return
     if origin is not None and urlsplit(origin).netloc not in {request.host, house().settings.host}:
         abort(403)
 

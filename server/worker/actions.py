@@ -13,6 +13,7 @@ from server.bundles.models import CallNonce
 from server.bundles.parts import vault_keys
 from server.bundles.publishing import publish_all
 from server.cases.ticking import tick
+from server.checkin.counting import drop_old_references
 from server.context import House
 from server.ingest.partitions import AHEAD_DAYS, day_of, drop_before, ensure_days
 from server.kiosks.models import EnrolmentCode
@@ -102,6 +103,12 @@ def keep_days(house: House) -> Done:
     return Done(f"made={made} dropped={dropped}")
 
 
+def drop_references(house: House) -> Done:
+    """Forget which check-in by phone a visitor's pass stood for."""
+    with house.database.writing() as writing:
+        return Done(f"dropped={drop_old_references(writing, house.now())}")
+
+
 def _count(result: object) -> int:
     return int(getattr(result, "rowcount", 0))
 
@@ -115,4 +122,5 @@ ACTIONS = (
     Action("keep_days", timedelta(hours=1), keep_days),
     Action("forget_nonces", timedelta(minutes=10), forget_nonces),
     Action("drop_unused_codes", timedelta(hours=6), drop_unused_codes),
+    Action("drop_references", timedelta(hours=1), drop_references),
 )

@@ -149,7 +149,7 @@ def test_the_log_holds_routes_and_never_a_token(
         sign_in(app, "street").post(f"/venues/{LIBRARY.hex()}/enrol", {"entrance": "1", "kiosk_name": "k"}).location
     )
     log = caplog.text
-    assert "route=codes.scanned status=200" in log
+    assert "route=checkin.scanned status=200" in log
     for word in (token, token[:20], "a long pass phrase", "street", "secret", address.rsplit("/", 1)[1]):
         assert word not in log
 
