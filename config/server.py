@@ -225,6 +225,24 @@ class RetentionSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class BackupSettings:
+    """Who can read backups, and how many are kept. Without recipients there are none, and the console says so."""
+
+    recipients: tuple[str, ...] = ()  # age recipients (age1...), from `gatehouse backup keygen`
+    folder: Path | None = None  # another disk, best another machine's; default DATA_DIR/backups
+    every_hours: int = 24
+    keep: int = 14  # whole ones
+
+    def __post_init__(self) -> None:
+        if bad := [said for said in self.recipients if not re.fullmatch("age1[0-9a-z]{58}", said)]:
+            raise ValueError(f"backup.recipients holds {bad[0][:20]!r}; expected age1 and 58 letters and digits.")
+        if not 1 <= self.every_hours <= 168:
+            raise ValueError(f"backup.every_hours is {self.every_hours}; expected 1 to 168.")
+        if not 1 <= self.keep <= 1000:
+            raise ValueError(f"backup.keep is {self.keep}; expected 1 to 1000.")
+
+
+@dataclass(frozen=True, slots=True)
 class VaultSettings:
     """How to reach the vault, the only process that can open sealed passages."""
 
@@ -260,6 +278,7 @@ class ServerSettings:
     postgresql: PostgresqlSettings = field(default_factory=PostgresqlSettings)
     retention: RetentionSettings = field(default_factory=RetentionSettings)
     cases: CaseSettings = field(default_factory=CaseSettings)
+    backup: BackupSettings = field(default_factory=BackupSettings)
 
     def __post_init__(self) -> None:
         url = urlsplit(self.public_url)
@@ -308,6 +327,11 @@ class ServerSettings:
     def key_dir(self) -> Path:
         """The key store's folder."""
         return self.data_dir / "keys"
+
+    @property
+    def backup_dir(self) -> Path:
+        """Where backups lie."""
+        return self.backup.folder or self.data_dir / "backups"
 
     @property
     def vault_public_path(self) -> Path:

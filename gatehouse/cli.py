@@ -22,6 +22,7 @@ COMMANDS: dict[str, str] = {
     "vault": "run the process that alone can open sealed passages, or manage its keys",
     "worker": "run due actions: indexing, deadlines, retention",
     "admin": "create users, import areas, make keys",
+    "backup": "back up the server, check a backup, restore one",
     "approve": "sign or refuse a waiting query with your own approval key",
     "decode": "read codes from pictures or from a sequence of frames",
     "check": "check credentials, one per line, against a trust list",

@@ -8,6 +8,7 @@ from datetime import timedelta
 
 from sqlalchemy import delete
 
+from server.backups.making import back_up_if_due, reread
 from server.bundles.calls import KEEP_NONCES
 from server.bundles.models import CallNonce
 from server.bundles.parts import vault_keys
@@ -94,6 +95,12 @@ def drop_unused_codes(house: House) -> Done:
     return Done(f"dropped={_count(gone)}")
 
 
+def drop_references(house: House) -> Done:
+    """Forget which check-in by phone a visitor's pass stood for."""
+    with house.database.writing() as writing:
+        return Done(f"dropped={drop_old_references(writing, house.now())}")
+
+
 def keep_days(house: House) -> Done:
     """Have a place ready for the records of the next days; drop the days whose time is over."""
     today = day_of(house.now())
@@ -103,10 +110,14 @@ def keep_days(house: House) -> Done:
     return Done(f"made={made} dropped={dropped}")
 
 
-def drop_references(house: House) -> Done:
-    """Forget which check-in by phone a visitor's pass stood for."""
-    with house.database.writing() as writing:
-        return Done(f"dropped={drop_old_references(writing, house.now())}")
+def back_up(house: House) -> Done:
+    """Make a backup when the last one is old enough, and restore it aside."""
+    return Done(back_up_if_due(house))
+
+
+def reread_backups(house: House) -> Done:
+    """Read every backup from its disk once more; one that changed raises a case."""
+    return Done(f"changed={len(list(reread(house)))}")
 
 
 def _count(result: object) -> int:
@@ -122,5 +133,7 @@ ACTIONS = (
     Action("keep_days", timedelta(hours=1), keep_days),
     Action("forget_nonces", timedelta(minutes=10), forget_nonces),
     Action("drop_unused_codes", timedelta(hours=6), drop_unused_codes),
+    Action("back_up", timedelta(minutes=10), back_up),
+    Action("reread_backups", timedelta(days=1), reread_backups),
     Action("drop_references", timedelta(hours=1), drop_references),
 )
