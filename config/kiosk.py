@@ -113,6 +113,7 @@ class KioskSettings:
     sync: SyncSettings = field(default_factory=SyncSettings)
     journal: JournalSettings = field(default_factory=JournalSettings)
     provider: ProviderSettings = field(default_factory=ProviderSettings)
+    program_dir: Path = Path("/opt/gatehouse")  # where two versions of the program stand side by side (kiosk/slots.py)
 
     @property
     def journal_path(self) -> Path:

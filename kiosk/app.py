@@ -37,6 +37,7 @@ from kiosk.provider import make_enquiries
 from kiosk.screen import Screen
 from kiosk.screen_state import Text
 from kiosk.service_notify import ServiceNotify
+from kiosk.slots import Slots
 from kiosk.store import Journal, journal_bytes
 from kiosk.syncer import Health, Syncer
 from protocol.bundle import PlaceNames
@@ -263,6 +264,7 @@ class Entrance:
         parts.append(("clock", "sure" if lane.clock.is_sure else "unsure"))
         self._look_at_machine()
         parts += health_of(self.machine)
+        parts += Slots(self.settings.program_dir).health()
         parts += self.opening.health() if self.opening else ()
         faults = tuple(f for f in lane.degraded() if f != "no_network")
         return Health(tuple(parts), faults)

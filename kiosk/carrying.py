@@ -9,13 +9,23 @@ import secrets
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from config.errors import GatehouseError
 from kiosk.clock import KioskClock
 from kiosk.enrol import Identity, app_version, load_identity
 from kiosk.files import sync_folder
 from kiosk.store import Journal, JournalError
-from protocol.carried import END, MAGIC, MAX_RECEIPT_BYTES, CarriedReceipt, Closing, framed
+from protocol.carried import (
+    END,
+    LENGTH_BYTES,
+    MAGIC,
+    MAX_CLOSING_BYTES,
+    MAX_RECEIPT_BYTES,
+    CarriedReceipt,
+    Closing,
+    framed,
+)
 from protocol.errors import ProtocolError
 from protocol.exchange import MAX_RECORDS, Receipt, Upload
 
@@ -23,7 +33,10 @@ BATCH_BYTES = 2 * 1024 * 1024  # of records in one upload; well below the server
 
 
 class CarryError(GatehouseError):
-    """The journal was not carried. Codes: not_enrolled, nothing, exists, disk, bad_receipt, other_kiosk, no_start."""
+    """The journal was not carried.
+
+    Codes: not_enrolled, nothing, exists, disk, bad_receipt, bad_file, other_kiosk, no_start.
+    """
 
     code = "carry"
 
@@ -164,6 +177,50 @@ def _write(
         file.flush()
         os.fsync(file.fileno())
     return Exported(after - start[0], start[0] + 1, after, uploads, size + len(closing))
+
+
+def carried_through(file: Path, identity: Identity) -> tuple[int, int]:
+    """Which records an exported *file* of this kiosk holds: those after the first number, up to the second.
+
+    The whole file is read: a stick that lost a part of it carries nothing. Raises CarryError `bad_file`.
+    """
+    try:
+        with file.open("rb") as opened:
+            closing = _closing_of(opened, identity)
+    except OSError as error:
+        raise CarryError(
+            f"{file} cannot be read: {error.strerror}.", hint="Is the stick in?", code="bad_file"
+        ) from error
+    except ProtocolError as error:
+        raise CarryError(
+            f"{file} is not a whole journal file of this kiosk ({error.code}).",
+            hint="Export the journal again.",
+            code="bad_file",
+        ) from error
+    return closing.after_sequence, closing.last_sequence
+
+
+def _closing_of(file: BinaryIO, identity: Identity) -> Closing:
+    digest, uploads = hashlib.sha256(), 0
+
+    def take(size: int) -> bytes:
+        data = file.read(size)
+        if len(data) != size:
+            raise ProtocolError("journal file: it ends early", code="cut")
+        digest.update(data)
+        return data
+
+    if take(len(MAGIC)) != MAGIC:
+        raise ProtocolError("journal file: it is none", code="no_file")
+    while (length := take(LENGTH_BYTES)) != END:
+        if int.from_bytes(length, "big") > 4 * BATCH_BYTES:
+            raise ProtocolError("journal file: an upload is too large", code="too_large")
+        take(int.from_bytes(length, "big"))
+        uploads += 1
+    closing = Closing.from_signed(file.read(MAX_CLOSING_BYTES), identity.key.public_key())
+    if (closing.uploads, closing.digest) != (uploads, digest.digest()):
+        raise ProtocolError("journal file: its content is not the one that was signed", code="wrong_digest")
+    return closing
 
 
 def accept_receipt_file(data_dir: Path, file: Path, *, keep_after_receipt_h: float) -> Accepted:

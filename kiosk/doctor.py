@@ -20,10 +20,11 @@ from kiosk.card_health import Machine, PartHealth, card, heat, power
 from kiosk.carrying import stopped_journal
 from kiosk.clock import BUILT_AFTER_MS, KioskClock
 from kiosk.decoder import available
-from kiosk.enrol import load_identity
+from kiosk.enrol import app_version, load_identity
 from kiosk.files import write_whole
 from kiosk.opening import EVENT, FILE, OpeningTest, Probe, disk_word, thermometer_word
 from kiosk.screen_state import Text
+from kiosk.slots import Slots
 from kiosk.store import JournalError, journal_bytes
 from kiosk.verifying import verify_journal
 
@@ -54,6 +55,7 @@ def examine(settings: KioskSettings) -> Iterator[Finding]:
         _voice,
         _identity,
         _journal,
+        _update,
         _server,
         _camera,
         _thermometer,
@@ -219,6 +221,25 @@ def _journal(settings: KioskSettings) -> Finding:
             f"the chain is whole; {report.last - report.receipted} unsent",
         ),
     )
+
+
+def _update(settings: KioskSettings) -> Finding:
+    slots = Slots(settings.program_dir)
+    note = slots.note() if slots.is_laid_out else None
+    if note is None:
+        return Finding("update", True, Text(f"程序 {app_version()}", f"version {app_version()}"))
+    if note.state == "went_back":
+        return Finding(
+            "update",
+            False,
+            Text(
+                f"更新到 {note.after} 未成功（{note.why}），已自动退回 {note.before}",
+                f"the update to {note.after} failed ({note.why}); {note.before} is back by itself",
+            ),
+            Text("入口照常工作，用的是旧版本", "the entrance works, with the version before"),
+            Text("把这一行告诉管理员，等新的更新包", "tell the administrator this line; another package is due"),
+        )
+    return Finding("update", True, Text(f"程序 {note.after}", f"version {note.after}, before it {note.before}"))
 
 
 def _server(settings: KioskSettings) -> Finding:

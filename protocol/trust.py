@@ -21,7 +21,8 @@ from protocol.words import CredentialKind
 VERSION: Final = 1
 MAX_LIST_BYTES: Final = 8 * 1024 * 1024
 STATUS_LIST_USE: Final = "status_list"  # beside the values of CredentialKind: may sign status lists
-USES: Final = frozenset({kind.value for kind in CredentialKind} | {STATUS_LIST_USE})
+UPDATE_USE: Final = "update"  # may sign new versions of the kiosk's program
+USES: Final = frozenset({kind.value for kind in CredentialKind} | {STATUS_LIST_USE, UPDATE_USE})
 DCC_TYPES: Final = frozenset({"t", "v", "r"})  # test, vaccination, recovery
 
 

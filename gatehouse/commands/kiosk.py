@@ -8,6 +8,11 @@ gatehouse kiosk journal show DIR [--json]      what its headers tell: counts, sh
 Without a network the journal travels on a stick, while the kiosk is stopped:
 gatehouse kiosk journal export DIR --out FILE [--all]     write what the server does not hold
 gatehouse kiosk journal receipt FILE --config kiosk.toml  take the server's receipt (exit 1: it asks for another file)
+
+A new version stands beside the old one, is tried, and is left again by itself when it is no good (exit 1):
+gatehouse kiosk update install FILE.ghu --config kiosk.toml [--exported FILE]
+gatehouse kiosk update show | settle | init --config kiosk.toml
+gatehouse kiosk update key | pack               for who makes packages
 """
 
 from __future__ import annotations
@@ -17,18 +22,20 @@ from pathlib import Path
 
 from config.errors import ConfigError
 from config.kiosk import KioskSettings, load_kiosk
-from gatehouse.commands import kiosk_journal
+from gatehouse.commands import kiosk_journal, kiosk_update
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument("--config", type=Path, help="the kiosk's TOML file (default: ./kiosk.toml)")
-    what = parser.add_subparsers(dest="what", metavar="[enrol | journal]")
+    what = parser.add_subparsers(dest="what", metavar="[enrol | journal | update]")
     enrol = what.add_parser("enrol", help="enrol this kiosk by a typed code")
     enrol.add_argument("code", help="the text behind the QR code on the server's page, GHE1:...")
     enrol.add_argument("--config", type=Path, default=argparse.SUPPRESS, help="the kiosk's TOML file")
     journal = what.add_parser("journal", help="check a journal, or carry it by hand")
     kiosk_journal.configure(journal.add_subparsers(dest="action", metavar="ACTION", required=True))
+    update = what.add_parser("update", help="install a new version, or look at those that are here")
+    kiosk_update.configure(update.add_subparsers(dest="action", metavar="ACTION", required=True))
 
 
 def run(args: argparse.Namespace) -> int:
@@ -39,7 +46,11 @@ def run(args: argparse.Namespace) -> int:
         return kiosk_journal.show(args.dir, as_json=args.json)
     if args.what == "journal" and args.action == "export":
         return kiosk_journal.export(args.dir, args.out, everything=args.all)
+    if args.what == "update" and args.action in ("key", "pack"):
+        return kiosk_update.run_maker(args)
     settings = _settings(args.config)
+    if args.what == "update":
+        return kiosk_update.run(args, settings, args.config or Path("kiosk.toml"))
     if args.what == "journal":
         return kiosk_journal.receipt(settings, args.file)
     if args.what == "enrol":

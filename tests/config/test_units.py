@@ -12,10 +12,12 @@ from pathlib import Path
 
 import pytest
 
+from config.kiosk import load_kiosk
 from gatehouse.cli import COMMANDS
 
 TOP = Path(__file__).parents[2]
 UNITS = sorted((TOP / "deploy" / "systemd").glob("*.service"))
+PROGRAMS = {f"/opt/gatehouse/{place}bin/gatehouse" for place in ("", "current/", "good/")}
 OURS = [unit for unit in UNITS if unit.stem != "gatehouse-screen"]  # the rest run our own command
 
 
@@ -30,7 +32,8 @@ def settings(unit: Path) -> dict[str, list[str]]:
 
 
 def test_there_is_a_unit_for_each_process() -> None:
-    assert [unit.stem for unit in UNITS] == [f"gatehouse-{n}" for n in ("kiosk", "screen", "server", "vault", "worker")]
+    names = ("kiosk", "screen", "server", "settle", "update@", "vault", "worker")
+    assert [unit.stem for unit in UNITS] == [f"gatehouse-{name}" for name in names]
 
 
 @pytest.mark.parametrize("unit", OURS, ids=lambda unit: unit.stem)
@@ -38,7 +41,7 @@ def test_the_command_line_is_one_that_the_command_understands(unit: Path) -> Non
     starts = settings(unit)
     for line in starts["ExecStart"] + starts.get("ExecStartPre", []):
         program, command, *rest = shlex.split(line)
-        assert program == "/opt/gatehouse/bin/gatehouse" and command in COMMANDS
+        assert program in PROGRAMS and command in COMMANDS
         parser = argparse.ArgumentParser(exit_on_error=False)
         importlib.import_module(f"gatehouse.commands.{command}").configure(parser)
         parser.parse_args(rest)
@@ -62,6 +65,48 @@ def test_the_kiosk_is_watched_and_always_comes_back() -> None:
     assert kiosk["Type"] == ["notify"] and kiosk["Restart"] == ["always"] and kiosk["StartLimitIntervalSec"] == ["0"]
     assert int(kiosk["WatchdogSec"][0]) >= 30, "an enrolment waits for its server up to 10 s, and then 5 s more"
     assert "ProcSubset" not in kiosk, "the boot id of the records would change with each start"
+
+
+def test_an_update_is_settled_before_the_kiosk_by_the_version_that_proved_itself() -> None:
+    kiosk, settle, update = (
+        settings(TOP / f"deploy/systemd/gatehouse-{name}.service") for name in ("kiosk", "settle", "update@")
+    )
+    assert "gatehouse-settle.service" in kiosk["After"][0] and kiosk["Wants"] == ["gatehouse-settle.service"]
+    assert "/current/" in kiosk["ExecStart"][0]
+    assert "/good/" in settle["ExecStart"][0] and "/good/" in update["ExecStart"][0]
+    assert update["Conflicts"] == ["gatehouse-kiosk.service"] == update["OnSuccess"] == update["OnFailure"]
+    assert update["User"] == settle["User"] == kiosk["User"], "what it writes belongs to the kiosk"
+    missing = set(kiosk["DeviceAllow"]) - set(update["DeviceAllow"])
+    assert not missing, "its trial needs the devices of the entrance"
+
+
+def test_the_kiosk_writes_to_its_own_partition_and_nowhere_else() -> None:
+    """The read-mostly layout of docs/install-pi.md: programs and settings are read-only to the running kiosk."""
+    page = (TOP / "docs" / "install-pi.md").read_text(encoding="utf-8")
+    for name, writes in (
+        ("kiosk", set()),
+        ("screen", set()),
+        ("settle", {"/opt/gatehouse"}),
+        ("update@", {"/opt/gatehouse"}),
+    ):
+        held = settings(TOP / f"deploy/systemd/gatehouse-{name}.service")
+        assert held["ProtectSystem"] == ["strict"] and held["PrivateTmp"] == ["yes"], name
+        assert set(" ".join(held.get("ReadWritePaths", [])).split()) == writes, name
+        assert not {"StateDirectory", "CacheDirectory", "LogsDirectory"} & held.keys() or held["StateDirectory"] == [
+            "gatehouse-kiosk"
+        ]
+    assert "CacheDirectory" not in (TOP / "deploy/systemd/gatehouse-screen.service").read_text(encoding="utf-8")
+    flags = settings(TOP / "deploy/systemd/gatehouse-screen.service")["ExecStart"][0]
+    for flag in ("--user-data-dir=", "--disk-cache-dir="):
+        assert flag + "/run/gatehouse-screen/" in flags, "Chromium writes to memory"
+    logs = (TOP / "deploy/journald/gatehouse.conf").read_text(encoding="utf-8")
+    assert "Storage=volatile" in logs, "system logs stay in memory"
+    for mount in ("LABEL=gatehouse /var/lib/gatehouse-kiosk ext4", "LABEL=gatehouse-app /opt/gatehouse ext4"):
+        assert mount in page
+        options = page.split(mount)[1].split()[0].split(",")
+        assert {"noatime", "nodev", "nosuid"} <= set(options), mount
+    example = load_kiosk(TOP / "config" / "kiosk.example.toml")
+    assert str(example.program_dir) == "/opt/gatehouse" and "most_mb" in page
 
 
 def test_the_browser_reaches_this_machine_only() -> None:
