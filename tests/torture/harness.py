@@ -12,6 +12,7 @@ import json
 import multiprocessing
 import os
 import platform
+import resource
 import shutil
 import sys
 import tempfile
@@ -65,8 +66,12 @@ def live_through(number: int, top: Path, template: object, zygote: object, runs:
 
 
 def _work(share: int, shares: int, seed: int, seconds: float, results: multiprocessing.Queue[Outcome | None]) -> None:
+    from tests.torture.zygote import Zygote, die_with
+
+    parent = multiprocessing.parent_process()
+    assert parent is not None and parent.pid is not None
+    die_with(parent.pid)
     from tests.torture.town import RUNS_A_TOWN, Template
-    from tests.torture.zygote import Zygote
 
     ends = time.monotonic() + seconds
     try:
@@ -164,11 +169,13 @@ def _torture(args: argparse.Namespace) -> int:
     for job in jobs:
         job.join()
     took = time.monotonic() - started
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu_s = used.ru_utime + used.ru_stime  # a machine that does other things as well tells little by the clock
     for kind, count in sorted(runs.items()):
         print(f"  {count:6d}  {kind}")
     print(
         f"{runs.total()} kill and fault runs in {towns} towns, {lives} lives, {shown} passages shown,"
-        f" {len(violations)} violations, {took:.0f} s (seed {args.seed})"
+        f" {len(violations)} violations, {took:.0f} s, {cpu_s:.0f} s of processor time (seed {args.seed})"
     )
     args.result.parent.mkdir(parents=True, exist_ok=True)
     args.result.write_text(
@@ -176,6 +183,7 @@ def _torture(args: argparse.Namespace) -> int:
             {
                 "seed": args.seed,
                 "seconds": round(took, 1),
+                "processor_seconds": round(cpu_s, 1),
                 "jobs": args.jobs,
                 "cores": os.cpu_count(),
                 "machine": platform.machine(),

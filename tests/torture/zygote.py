@@ -5,6 +5,7 @@ Each life is an operating system process of its own; it dies of SIGKILL, and its
 
 from __future__ import annotations
 
+import ctypes
 import os
 import pickle
 import select
@@ -19,7 +20,15 @@ from typing import Any
 
 from tests.torture import shim
 
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 TOP = Path(__file__).resolve().parents[2]
+
+
+def die_with(parent: int) -> None:
+    """Have the kernel kill this process when its *parent* dies: a torture that was stopped leaves nothing running."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it died before we asked
+        os._exit(0)
 
 
 def _send(line: socket.socket, message: object) -> None:
@@ -73,7 +82,7 @@ class Zygote:
         ours, theirs = socket.socketpair()
         self._line = ours
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.torture.zygote", str(theirs.fileno())],
+            [sys.executable, "-m", "tests.torture.zygote", str(theirs.fileno()), str(os.getpid())],
             cwd=TOP,
             env={**os.environ, "LD_PRELOAD": str(shim.built()), "PYTHONWARNINGS": "ignore"},
             pass_fds=(theirs.fileno(),),
@@ -131,9 +140,11 @@ def main(line: socket.socket) -> None:
             _, status = os.waitpid(about, 0)
             _send(line, os.waitstatus_to_exitcode(status))
             continue
+        parent = os.getpid()
         pid = os.fork()
         if pid == 0:
             line.close()
+            die_with(parent)
             code = 70
             try:
                 code = lives.begin(about)
@@ -157,4 +168,5 @@ def wait_for(is_so: Any, what: str, within_s: float = 20.0) -> None:
 
 
 if __name__ == "__main__":
+    die_with(int(sys.argv[2]))
     main(socket.socket(fileno=int(sys.argv[1])))
