@@ -255,6 +255,61 @@ class VaultSettings:
             raise ValueError(f"vault.fingerprint is {self.fingerprint!r}; expected 32 hex digits in lower case.")
 
 
+# Roles of accounts (server/accounts/roles.py) that decide, look into records or have power over devices.
+OFFICIAL_ROLES = (
+    "city_command",
+    "district_command",
+    "street_admin",
+    "community_worker",
+    "grid_worker",
+    "registrar",
+    "industry_dept",
+    "inspector",
+    "epi_investigator",
+    "data_provider",
+    "data_officer",
+    "training_officer",
+    "supply_keeper",
+    "tech_support",
+)
+OTHER_ROLES = (
+    "volunteer",
+    "venue_operator",
+    "venue_keeper",
+    "venue_staff",
+    "resident",
+    "assisted_person",
+    "landlord",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class AccountSettings:
+    """How people sign in, and what they must have shown before they see personal data."""
+
+    second_factor_roles: tuple[str, ...] = OFFICIAL_ROLES  # empty: password alone; the sign-in page says so
+    idle_minutes: int = 60  # a session that nobody used for so long is over; session_hours ends it in any case
+    link_hours: int = 48  # life of a one-time link to choose a password
+    helper_hours: int = 72  # longest temporary helper grant (E-23)
+    training_valid_days: int = 365  # F-16
+    training_pass_mark: int = 80  # of 100, F-16
+
+    def __post_init__(self) -> None:
+        if unknown := sorted(set(self.second_factor_roles) - {*OFFICIAL_ROLES, *OTHER_ROLES}):
+            known = ", ".join((*OFFICIAL_ROLES, *OTHER_ROLES))
+            raise ValueError(f"accounts.second_factor_roles names {', '.join(unknown)}; expected some of {known}.")
+        if not 5 <= self.idle_minutes <= 24 * 60:
+            raise ValueError(f"accounts.idle_minutes is {self.idle_minutes}; expected 5 to 1440.")
+        if not 1 <= self.link_hours <= 168:
+            raise ValueError(f"accounts.link_hours is {self.link_hours}; expected 1 to 168.")
+        if not 1 <= self.helper_hours <= 168:
+            raise ValueError(f"accounts.helper_hours is {self.helper_hours}; expected 1 to 168.")
+        if not 1 <= self.training_valid_days <= 3650:
+            raise ValueError(f"accounts.training_valid_days is {self.training_valid_days}; expected 1 to 3650.")
+        if not 0 <= self.training_pass_mark <= 100:
+            raise ValueError(f"accounts.training_pass_mark is {self.training_pass_mark}; expected 0 to 100.")
+
+
 @dataclass(frozen=True, slots=True)
 class ServerSettings:
     """Everything the web server and the worker are told; see server.example.toml for what each means."""
@@ -269,6 +324,7 @@ class ServerSettings:
     extra_hosts: tuple[str, ...] = ()  # further host names we answer to, for health checks behind a balancer
     listen: ListenSettings = field(default_factory=ListenSettings)
     limits: LimitSettings = field(default_factory=LimitSettings)
+    accounts: AccountSettings = field(default_factory=AccountSettings)
     codes: CodeSettings = field(default_factory=CodeSettings)
     entry: EntrySettings = field(default_factory=EntrySettings)
     checkin: CheckinSettings = field(default_factory=CheckinSettings)

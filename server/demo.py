@@ -11,6 +11,7 @@ from config.errors import GatehouseError
 from protocol.credentials.identity import Identity, check_digit
 from protocol.staff import StaffRole
 from protocol.words import Colour
+from server.accounts.gates import record_pass, sign_agreement
 from server.accounts.making import create_user
 from server.accounts.roles import Role
 from server.areas.models import Area, Level, area_row
@@ -115,6 +116,8 @@ def seed(writing: Session, *, password: str, at: datetime) -> None:
             venue_id=None if area_code else VENUE_ID,
             must_change_password=False,
         )
+        sign_agreement(writing, users[name].id, at)
+        record_pass(writing, users[name].id, 95, at, recorded_by=None)
     for person in RESIDENTS:
         user = create_user(
             writing,

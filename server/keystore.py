@@ -222,6 +222,30 @@ class KeyStore:
                 hint="The row was changed, or keys and database come from different backups.",
             ) from None
 
+    def seal_account_secret(self, clear: bytes, *, user_id: str) -> bytes:
+        """Encrypt what proves who an account is (a TOTP secret) for the database; bound to *user_id*."""
+        nonce = secrets.token_bytes(_NONCE_BYTES)
+        return nonce + ChaCha20Poly1305(self._accounts_key()).encrypt(nonce, clear, _account_context(user_id))
+
+    def open_account_secret(self, sealed: bytes, *, user_id: str) -> bytes:
+        """Undo `seal_account_secret`; raises KeyStoreError when the data or its owner is not what was sealed."""
+        try:
+            return ChaCha20Poly1305(self._accounts_key()).decrypt(
+                sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], _account_context(user_id)
+            )
+        except (InvalidTag, ValueError):
+            raise KeyStoreError(
+                "An account's second factor does not open with this server's key.",
+                hint="Reset it: gatehouse admin reset-second-factor NAME",
+            ) from None
+
+    def account_code_hash(self, user_id: str, code: str) -> bytes:
+        """The 32 bytes that stand for a recovery code in the database; without the key nobody can try codes out."""
+        return hmac.digest(self._accounts_key(), f"recovery code\0{user_id}\0{code}".encode(), "sha256")
+
+    def _accounts_key(self) -> bytes:
+        return hmac.digest(self._residents, b"gatehouse account secrets 1", "sha256")
+
     def resident_pseudonym(self, resident_id: str, day: date) -> bytes:
         """The 8 bytes that stand for a resident on codes of one *day*: without the key, two days cannot be linked."""
         day_key = hmac.digest(self._residents, b"gatehouse pseudonyms of " + day.isoformat().encode(), "sha256")
@@ -313,6 +337,10 @@ def _check_passphrase(passphrase: bytes) -> None:
         raise KeyStoreError(
             "The key store's passphrase is shorter than 16 bytes.", hint="Use the one that gatehouse admin init makes."
         )
+
+
+def _account_context(user_id: str) -> bytes:
+    return b"gatehouse account " + user_id.encode()
 
 
 def _resident_context(resident_id: str) -> bytes:

@@ -38,6 +38,14 @@ def initialise(settings: ServerSettings, *, now: datetime) -> list[str]:
     return made
 
 
+def replace_session_key(settings: ServerSettings) -> None:
+    """Put a new session secret in the place of the old one, at once and whole."""
+    path = settings.secret_key_path
+    fresh = path.with_name(f"{path.name}.{secrets.token_hex(4)}.new")
+    write_secret_file(fresh, base64.urlsafe_b64encode(secrets.token_bytes(32)) + b"\n")
+    os.replace(fresh, path)
+
+
 def add_missing_keys(settings: ServerSettings, *, now: datetime) -> list[str]:
     """Make issuer keys that this version needs and an older one did not; returns what was made."""
     keys = KeyStore.open(settings.key_dir, read_passphrase(settings.passphrase_path))

@@ -4,6 +4,10 @@
     gatehouse admin upgrade --config FILE              bring the database to this version
     gatehouse admin create-user NAME --role ROLE ...   make an account; prints its first password
     gatehouse admin set-password NAME                  set a new first password; ends that account's sessions
+    gatehouse admin reset-second-factor NAME           remove app, passkeys and recovery codes of somebody who lost them
+    gatehouse admin training-pass NAME --score N       record a passed exam on personal data
+    gatehouse admin sessions [NAME] [--end]            who is signed in, or end those sessions
+    gatehouse admin rotate-session-key                 a new key for cookies; signs everybody out
     gatehouse admin import-areas FILE.csv              read the area tree (code,parent,level,name_zh,name_en)
     gatehouse admin keys list | rotate USE | retire KID
     gatehouse admin kiosk-staff VENUE ID --name NAME   who may use the staff panel of a venue's kiosks, with a PIN
@@ -31,8 +35,11 @@ from config.errors import GatehouseError
 from config.server import ServerSettings, load_server_settings
 from protocol.staff import StaffRole
 from server import create_app
-from server.accounts.making import create_user, first_password, set_password
+from server.accounts import sessions
+from server.accounts.gates import record_pass, standing_of
+from server.accounts.making import create_user, first_password, set_password, user_named
 from server.accounts.roles import Role
+from server.accounts.second_factor import remove_all
 from server.areas.importing import import_areas
 from server.audit import Thing, audit, first_break, head
 from server.bundles.publishing import publish_all
@@ -45,7 +52,7 @@ from server.ingest.appending import Result
 from server.ingest.importing import import_journal
 from server.keystore import OVERLAP, IssuerUse
 from server.migrations import upgrade
-from server.setup import add_missing_keys, initialise
+from server.setup import add_missing_keys, initialise, replace_session_key
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -65,10 +72,21 @@ def configure(parser: argparse.ArgumentParser) -> None:
     user.add_argument("--role", required=True, choices=[role.value for role in Role], metavar="ROLE")
     user.add_argument("--area", metavar="CODE", help="the area the role is for, with everything below it")
     user.add_argument("--venue", metavar="HEX", help="the venue the role is for")
+    user.add_argument("--hours", type=int, metavar="N", help="the role ends by itself after N hours (helpers)")
     _password_arguments(user)
     reset = add("set-password", "set a new first password and end every session of the account")
     reset.add_argument("name")
     _password_arguments(reset)
+    factor = add("reset-second-factor", "remove app, passkeys and recovery codes of an account, and end its sessions")
+    factor.add_argument("name")
+    factor.add_argument("--reason", required=True, help="why; it stands in the audit trail")
+    training = add("training-pass", "record that somebody has passed the exam on personal data")
+    training.add_argument("name")
+    training.add_argument("--score", type=int, required=True, metavar="N", help="of 100")
+    signed = add("sessions", "list the sessions of everybody or of one account, or end them")
+    signed.add_argument("name", nargs="?", help="one account; default: everybody")
+    signed.add_argument("--end", action="store_true", help="end them; with no NAME everybody is signed out")
+    add("rotate-session-key", "make a new key for cookies; everybody is signed out, servers must be started again")
     areas = add("import-areas", "read the area tree from a CSV file; all of it or nothing")
     areas.add_argument("file", type=Path)
     areas.add_argument("--dry-run", action="store_true", help="check the file and say what would be done")
@@ -142,6 +160,7 @@ def _create_user(args: argparse.Namespace, _settings: ServerSettings, house: Hou
             at=house.now(),
             area_code=args.area,
             venue_id=_hex(args.venue, "--venue") if args.venue else None,
+            ends_at=house.now() + timedelta(hours=args.hours) if args.hours is not None else None,
         )
     print(f"made {args.name}" + (f", first password: {password}" if is_made else ""))
     return 0
@@ -152,6 +171,54 @@ def _set_password(args: argparse.Namespace, _settings: ServerSettings, house: Ho
     with house.database.writing() as writing:
         set_password(writing, args.name, password, at=house.now())
     print(f"set anew for {args.name}" + (f", first password: {password}" if is_made else ""))
+    return 0
+
+
+def _reset_second_factor(args: argparse.Namespace, _settings: ServerSettings, house: House, _app: Flask) -> int:
+    with house.database.writing() as writing:
+        user = user_named(writing, args.name)
+        remove_all(writing, user.id)
+        ended = sessions.end_all(writing, user.id)
+        audit(writing, "account.factor_reset", Thing("user", user.id), args.reason)
+    print(f"removed the second factor of {args.name}; {ended} sessions ended")
+    print("where the role needs one, the next sign-in asks for a new one")
+    return 0
+
+
+def _training_pass(args: argparse.Namespace, _settings: ServerSettings, house: House, _app: Flask) -> int:
+    with house.database.writing() as writing:
+        user = user_named(writing, args.name)
+        row = record_pass(writing, user.id, args.score, house.now(), recorded_by=None)
+        is_signed = standing_of(writing, user.id, house.now()).signed_at is not None
+    print(f"recorded for {args.name}, valid until {row.ends_at:%Y-%m-%d}")
+    if not is_signed:
+        print("note: the confidentiality agreement is not signed yet; the person signs it on the page of their account")
+    return 0
+
+
+def _sessions(args: argparse.Namespace, _settings: ServerSettings, house: House, _app: Flask) -> int:
+    with house.database.writing() as writing:
+        user_id = user_named(writing, args.name).id if args.name else None
+        if args.end:
+            ended = sessions.end_all(writing, user_id)
+            audit(writing, "account.sessions_ended", Thing("user", user_id or "everybody"), f"{ended} sessions")
+            print(f"{ended} sessions ended")
+            return 0
+        rows = sessions.everywhere(writing, user_id)
+    for row, name in rows:
+        times = f"since {row.started_at:%Y-%m-%d %H:%M}  seen {row.seen_at:%Y-%m-%d %H:%M}"
+        print(f"{name:20}  {row.method:9}  {row.browser:20}  {times} UTC")
+    print(f"{len(rows)} sessions")
+    return 0
+
+
+def _rotate_session_key(_args: argparse.Namespace, settings: ServerSettings, house: House, _app: Flask) -> int:
+    with house.database.writing() as writing:
+        replace_session_key(settings)
+        ended = sessions.end_all(writing)
+        audit(writing, "sessions.key_rotated", Thing("server", "session-key"))
+    print(f"made a new {settings.secret_key_path}; {ended} sessions ended")
+    print("Now start every web process again; until then it signs cookies with the old key.")
     return 0
 
 
@@ -288,6 +355,10 @@ _ACTIONS = {
     "kiosk-staff": _kiosk_staff,
     "create-user": _create_user,
     "set-password": _set_password,
+    "reset-second-factor": _reset_second_factor,
+    "training-pass": _training_pass,
+    "sessions": _sessions,
+    "rotate-session-key": _rotate_session_key,
     "import-areas": _import_areas,
     "keys": _keys,
     "import-journal": _import_journal,

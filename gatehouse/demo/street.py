@@ -144,6 +144,7 @@ class Street:
         fingerprint = claimed_fingerprint((folder / "vault" / "vault-public.cbor").read_bytes()).hex()
         (folder / "server.toml").write_text(
             f'public_url = "{self.base}"\ndata_dir = "server"\n'
+            "[accounts]\nsecond_factor_roles = []\n"  # to try it out the password is enough; the page says so
             f"[listen]\nport = {self.ports.server}\nworkers = 1\nthreads = 8\n"
             f'[vault]\npublic_file = "vault/vault-public.cbor"\nsocket = "vault/vault.sock"\n'
             f'fingerprint = "{fingerprint}"\n',

@@ -3,25 +3,73 @@
 from __future__ import annotations
 
 from flask_wtf import FlaskForm
-from wtforms import HiddenField, PasswordField, StringField
-from wtforms.validators import InputRequired, Length
+from wtforms import DateTimeLocalField, HiddenField, IntegerField, PasswordField, SelectField, StringField
+from wtforms.validators import InputRequired, Length, NumberRange, Optional
 
 from server.accounts.passwords import MAX_CHARACTERS
+
+_FILL = InputRequired("Please fill this in.")
+_ROOM = Length(max=MAX_CHARACTERS, message="Too long.")
 
 
 class SignInForm(FlaskForm):  # type: ignore[misc]
     """Name and password."""
 
-    name = StringField("User name", [InputRequired("Please fill this in."), Length(max=64, message="Too long.")])
-    password = PasswordField(
-        "Password", [InputRequired("Please fill this in."), Length(max=MAX_CHARACTERS, message="Too long.")]
-    )
+    name = StringField("User name", [_FILL, Length(max=64, message="Too long.")])
+    password = PasswordField("Password", [_FILL, _ROOM])
     next = HiddenField()
+
+
+class CodeForm(FlaskForm):  # type: ignore[misc]
+    """A code of the authenticator app, or a recovery code."""
+
+    code = StringField("Code", [_FILL, Length(max=40, message="Too long.")])
 
 
 class PasswordForm(FlaskForm):  # type: ignore[misc]
     """A new password, with the old one."""
 
-    old = PasswordField("Present password", [InputRequired("Please fill this in.")])
-    new = PasswordField("New password", [InputRequired("Please fill this in.")])
-    again = PasswordField("New password once more", [InputRequired("Please fill this in.")])
+    old = PasswordField("Present password", [_FILL, _ROOM])
+    new = PasswordField("New password", [_FILL])
+    again = PasswordField("New password once more", [_FILL])
+
+
+class ChosenPasswordForm(FlaskForm):  # type: ignore[misc]
+    """A new password for somebody who came with a one-time link."""
+
+    new = PasswordField("New password", [_FILL])
+    again = PasswordField("New password once more", [_FILL])
+
+
+class PasskeyForm(FlaskForm):  # type: ignore[misc]
+    """What a new passkey is called."""
+
+    name = StringField("Name of this passkey", [_FILL, Length(max=60, message="Too long.")])
+
+
+class GrantForm(FlaskForm):  # type: ignore[misc]
+    """A role, where it counts, and from when to when."""
+
+    role = SelectField("Role", [_FILL])
+    place = SelectField("Area or venue", [_FILL])
+    starts_at = DateTimeLocalField("From", [Optional()], format="%Y-%m-%dT%H:%M")
+    ends_at = DateTimeLocalField("Until", [Optional()], format="%Y-%m-%dT%H:%M")
+
+
+class NewUserForm(GrantForm):
+    """A new account with its first role."""
+
+    name = StringField("User name", [_FILL, Length(min=2, max=64, message="2 to 64 characters.")])
+    display_name = StringField("Name shown to others", [_FILL, Length(max=80, message="Too long.")])
+
+
+class ReasonForm(FlaskForm):  # type: ignore[misc]
+    """Why something is done to an account."""
+
+    reason = StringField("Reason", [_FILL, Length(max=200, message="Too long.")])
+
+
+class TrainingForm(FlaskForm):  # type: ignore[misc]
+    """The score of an exam on personal data."""
+
+    score = IntegerField("Score, of 100", [_FILL, NumberRange(0, 100, "0 to 100.")])

@@ -10,6 +10,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from server.accounts.models import RoleAssignment, User
 from server.accounts.roles import Act, Permission, Right, Role, may
+from server.accounts.second_factor import factors_of, is_required
 from server.areas.models import Area, is_within, within
 from server.context import house
 
@@ -56,21 +57,15 @@ class Reach:
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """The signed-in account as views see it; Flask-Login's user."""
+    """The signed-in account as views see it."""
 
     id: str
     name: str
     display_name: str
-    session_epoch: int
+    session_id: str  # which of their sessions this request came with; "" for none
     must_change_password: bool
     grants: tuple[Grant, ...]
-    is_active: bool = True
-    is_authenticated: bool = True
-    is_anonymous: bool = False
-
-    def get_id(self) -> str:
-        """What the session cookie holds: a changed epoch ends every older session."""
-        return f"{self.id}.{self.session_epoch}"
+    must_set_up_factor: bool = False  # their roles need a second factor, and there is none yet
 
     def holds(self, permission: Permission, *acts: Act) -> bool:
         """Whether this person may do one of *acts* anywhere."""
@@ -123,16 +118,7 @@ def require_any(rights: tuple[Right, ...], *, place: Place) -> Person:
     return somebody
 
 
-def load_person(reading: Session, cookie_id: str) -> Person | None:
-    """The person that a session cookie names, with the grants in force now; None when that session is over."""
-    user_id, _, epoch = cookie_id.partition(".")
-    user = reading.get(User, user_id)
-    if user is None or not user.is_active or str(user.session_epoch) != epoch:
-        return None
-    return person_of(reading, user)
-
-
-def person_of(reading: Session, user: User) -> Person:
+def person_of(reading: Session, user: User, *, session_id: str = "") -> Person:
     """*user* with the grants in force now."""
     now = house().now()
     rows = (
@@ -145,4 +131,13 @@ def person_of(reading: Session, user: User) -> Person:
         )
     )
     grants = tuple(Grant(Role(role), path, venue_id) for role, path, venue_id in reading.execute(rows))
-    return Person(user.id, user.name, user.display_name, user.session_epoch, user.must_change_password, grants)
+    needs_factor = is_required({grant.role for grant in grants})
+    return Person(
+        user.id,
+        user.name,
+        user.display_name,
+        session_id,
+        user.must_change_password,
+        grants,
+        needs_factor and not factors_of(reading, user.id).is_set_up,
+    )

@@ -7,7 +7,8 @@ from flask.typing import ResponseReturnValue
 from sqlalchemy import select
 from sqlalchemy.orm import Session, joinedload
 
-from server.accounts.rights import Place, person, require_any
+from server.accounts.granting import looks_after
+from server.accounts.rights import Place, person
 from server.accounts.roles import Act, Permission, Right
 from server.bundles.models import KioskStaff
 from server.context import house
@@ -33,7 +34,7 @@ GIVES = Right(Permission.USERS, (Act.OWN,))
 @needs_any(GIVES)
 def index(venue_id: bytes) -> ResponseReturnValue:
     """The staff of a venue's kiosks and their badges, newest first."""
-    venue = find_venue(session(), venue_id, GIVES)
+    venue = _venue(venue_id)
     return render_template("badges/index.html", **_shown(venue))
 
 
@@ -41,7 +42,7 @@ def index(venue_id: bytes) -> ResponseReturnValue:
 @needs_any(GIVES)
 def issue(venue_id: bytes, staff_id: str) -> ResponseReturnValue:
     """Issue a badge for a member of staff; one that was out before ends."""
-    venue = find_venue(session(), venue_id, GIVES)
+    venue = _venue(venue_id)
     member = session().get(KioskStaff, (venue.id, staff_id))
     if member is None:
         abort(404)
@@ -93,6 +94,14 @@ def revoke_badge(short_id: str) -> ResponseReturnValue:
     return redirect(url_for("badges.index", venue_id=badge.venue_id), 303)
 
 
+def _venue(venue_id: bytes) -> Venue:
+    """The venue, if the signed-in person looks after its people; else 404. A sector's "own" is no area (A.3)."""
+    venue = find_venue(session(), venue_id, GIVES)
+    if not looks_after(person(), Place(venue.area.path, venue.id)):
+        abort(404)
+    return venue
+
+
 def _find(reading: Session, short_id: str) -> StaffBadge:
     """The badge, if the signed-in person gives out badges at its venue; else 404."""
     place = place_of(short_id)
@@ -101,7 +110,8 @@ def _find(reading: Session, short_id: str) -> StaffBadge:
     )
     if badge is None:
         abort(404)
-    require_any((GIVES,), place=Place(badge.venue.area.path, badge.venue_id))
+    if not looks_after(person(), Place(badge.venue.area.path, badge.venue_id)):
+        abort(404)
     return badge
 
 

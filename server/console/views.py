@@ -199,6 +199,8 @@ def _object_url(kind: str, object_id: str) -> str | None:
         return url_for("kiosks.show", kiosk_id=bytes.fromhex(object_id))
     if kind == "case":
         return url_for("cases.show", case_id=object_id)
+    if kind == "user" and person().holds(Permission.USERS, Act.OWN):
+        return url_for("accounts.users.show", user_id=object_id)
     if kind == "query":
         return url_for("queries.show", query_id=object_id)
     return None

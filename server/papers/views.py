@@ -22,7 +22,7 @@ from server.residents.codes import open_identity, standing
 from server.residents.finding import matching
 from server.residents.models import Resident
 from server.residents.words import COLOUR_NAMES
-from server.web.access import needs
+from server.web.access import needs, personal
 from server.web.language import tell
 from server.web.pages import PAGE_ROWS, page_of
 
@@ -36,6 +36,7 @@ MOST_FOUND = 20
 
 @blueprint.get("/papers")
 @needs(*ISSUES)
+@personal
 def index() -> ResponseReturnValue:
     """The paper codes within reach, newest first; `after` goes on."""
     rows = (
@@ -58,6 +59,7 @@ def index() -> ResponseReturnValue:
 
 @blueprint.get("/papers/new")
 @needs(*ISSUES)
+@personal
 def find() -> ResponseReturnValue:
     """The form that asks whom a paper code is for."""
     return render_template("papers/find.html", form=FindForm(formdata=None), found=None)
@@ -65,6 +67,7 @@ def find() -> ResponseReturnValue:
 
 @blueprint.post("/papers/new")
 @needs(*ISSUES)
+@personal
 def found() -> ResponseReturnValue:
     """The residents within reach that fit the words. A POST, so that no name or number stands in an address or log."""
     form = FindForm()
@@ -79,6 +82,7 @@ def found() -> ResponseReturnValue:
 
 @blueprint.post("/residents/<resident_id>/papers")
 @needs(*ISSUES)
+@personal
 def issue(resident_id: str) -> ResponseReturnValue:
     """Issue a paper code for a resident; one that was out before ends."""
     resident = session().get(Resident, resident_id)
@@ -94,6 +98,7 @@ def issue(resident_id: str) -> ResponseReturnValue:
 
 @blueprint.get("/papers/<short_id>")
 @needs(*ISSUES)
+@personal
 def show(short_id: str) -> ResponseReturnValue:
     """One paper code: whose, its colour of now, its state, and what can be done."""
     code, area = _find(session(), short_id)
@@ -102,6 +107,7 @@ def show(short_id: str) -> ResponseReturnValue:
 
 @blueprint.get("/papers/<short_id>/page.<any(pdf, svg):form>")
 @needs(*ISSUES)
+@personal
 def page(short_id: str, form: str) -> ResponseReturnValue:
     """The page to print."""
     code, area = _find(session(), short_id)
@@ -124,6 +130,7 @@ def page(short_id: str, form: str) -> ResponseReturnValue:
 
 @blueprint.post("/papers/<short_id>/revocation")
 @needs(*ISSUES)
+@personal
 def revoke_code(short_id: str) -> ResponseReturnValue:
     """Revoke a paper code, with a reason."""
     code, area = _find(session(), short_id)

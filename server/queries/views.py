@@ -52,7 +52,7 @@ from server.vault.errors import Refused
 from server.vault.roster import Approver
 from server.vault_keys import read_vault_keys
 from server.venues.models import Entrance, Venue
-from server.web.access import needs, signed_in
+from server.web.access import needs, personal, signed_in
 from server.web.language import tell, when
 from server.web.pages import PAGE_ROWS, after_bytes, page_of
 
@@ -115,6 +115,7 @@ def index() -> ResponseReturnValue:
 
 @blueprint.get("/new")
 @needs(*ASKS)
+@personal
 def new() -> ResponseReturnValue:
     """The form for a new query."""
     now = house().now().astimezone(house().settings.zone).replace(second=0, microsecond=0, tzinfo=None)
@@ -123,6 +124,7 @@ def new() -> ResponseReturnValue:
 
 @blueprint.post("/new")
 @needs(*ASKS)
+@personal
 def create() -> ResponseReturnValue:
     """Ask. The person's number is sealed to the vault here and forgotten; it is in no row, page or log."""
     form = QueryForm()
@@ -290,6 +292,7 @@ def withdraw(query_id: str) -> ResponseReturnValue:
 
 @blueprint.post("/<query_id>/look")
 @signed_in
+@personal
 def do_look(query_id: str) -> ResponseReturnValue:
     """Show the result, in the answer itself: it is stored nowhere, so there is no page to redirect to."""
     somebody, now = person(), house().now()

@@ -48,7 +48,7 @@ from server.residents.registering import (
     withdraw,
 )
 from server.residents.words import CAUSE_NAMES, COLOUR_NAMES
-from server.web.access import needs, needs_any
+from server.web.access import needs, needs_any, personal
 from server.web.language import tell
 from server.web.pages import PAGE_ROWS, page_of
 
@@ -70,6 +70,7 @@ MOST_SHOWN_LINES = 50
 
 @blueprint.get("/")
 @needs_any(*READS)
+@personal
 def index() -> ResponseReturnValue:
     """The residents within reach, masked; `after` goes on."""
     return _list_page(FindResidentForm(formdata=None))
@@ -77,6 +78,7 @@ def index() -> ResponseReturnValue:
 
 @blueprint.post("/")
 @needs_any(*READS)
+@personal
 def found() -> ResponseReturnValue:
     """The residents within reach that fit the words. A POST, so that no name or number stands in an address or log."""
     form = FindResidentForm()
@@ -92,6 +94,7 @@ def found() -> ResponseReturnValue:
 
 @blueprint.get("/new")
 @needs(*ENTERS)
+@personal
 def new() -> ResponseReturnValue:
     """The form for a new resident."""
     return _new_page(ResidentForm(formdata=None))
@@ -99,6 +102,7 @@ def new() -> ResponseReturnValue:
 
 @blueprint.post("/new")
 @needs(*ENTERS)
+@personal
 def create() -> ResponseReturnValue:
     """Register a resident; the number is checked first, and nobody is registered twice."""
     form = _with_areas(ResidentForm())
@@ -117,6 +121,7 @@ def create() -> ResponseReturnValue:
 
 @blueprint.get("/import")
 @needs(*ENTERS)
+@personal
 def import_form() -> ResponseReturnValue:
     """The form that takes a table."""
     return _import_page(ImportForm(formdata=None))
@@ -124,6 +129,7 @@ def import_form() -> ResponseReturnValue:
 
 @blueprint.post("/import")
 @needs(*ENTERS)
+@personal
 def look_at_import() -> ResponseReturnValue:
     """Say what an import of this table would do, line by line. Nothing is changed or kept."""
     form = ImportForm()
@@ -140,6 +146,7 @@ def look_at_import() -> ResponseReturnValue:
 
 @blueprint.post("/import/now")
 @needs(*ENTERS)
+@personal
 def import_now() -> ResponseReturnValue:
     """Register everybody of the table who is not registered yet; judged again, and all of them or nobody."""
     form = ImportNowForm()
@@ -163,6 +170,7 @@ def import_now() -> ResponseReturnValue:
 
 @blueprint.get("/<resident_id>")
 @needs_any(*SEES)
+@personal
 def show(resident_id: str) -> ResponseReturnValue:
     """One resident: masked, with what is stated, paper codes, and what can be done."""
     resident, area = _find(session(), resident_id, *SEES)
@@ -171,6 +179,7 @@ def show(resident_id: str) -> ResponseReturnValue:
 
 @blueprint.post("/<resident_id>/change")
 @needs(*ENTERS)
+@personal
 def change_resident(resident_id: str) -> ResponseReturnValue:
     """Another community or another phone."""
     resident, area = _find(session(), resident_id, READS[0])
@@ -191,6 +200,7 @@ def change_resident(resident_id: str) -> ResponseReturnValue:
 
 @blueprint.post("/<resident_id>/statements")
 @needs_any(*STATES)
+@personal
 def state(resident_id: str) -> ResponseReturnValue:
     """Record a fact; the colour follows from it. A red that still runs is only replaced by red, or from above."""
     resident, area = _find(session(), resident_id, *SEES)
@@ -212,6 +222,7 @@ def state(resident_id: str) -> ResponseReturnValue:
 
 @blueprint.post("/<resident_id>/account")
 @needs(*ENTERS)
+@personal
 def give_account(resident_id: str) -> ResponseReturnValue:
     """Open the resident's own page: a user name and a first password, shown in this answer and never again."""
     resident, area = _find(session(), resident_id, READS[0])
@@ -230,6 +241,7 @@ def give_account(resident_id: str) -> ResponseReturnValue:
 
 @blueprint.post("/<resident_id>/withdrawal")
 @needs(*WITHDRAWS)
+@personal
 def end(resident_id: str) -> ResponseReturnValue:
     """End the registration: the person is deleted, the account and every paper code end."""
     resident, area = _find(session(), resident_id, Right(Permission.RESIDENTS, (Act.FULL,)))

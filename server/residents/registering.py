@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 from protocol.credentials.health_code import mask_name
 from protocol.credentials.identity import Identity
 from protocol.words import Colour
+from server.accounts import sessions
 from server.accounts.making import first_password
 from server.accounts.models import RoleAssignment, User
 from server.accounts.passwords import hash_password
@@ -146,7 +147,7 @@ def open_account(writing: Session, resident: Resident, area: Area) -> tuple[str,
     """
     user, password = writing.get_one(User, resident.user_id), first_password()
     user.password, user.must_change_password, user.is_active = hash_password(password), True, True
-    user.session_epoch += 1
+    sessions.end_all(writing, user.id)
     audit(writing, "resident.account_opened", Thing("resident", resident.id, area.path))
     return user.name, password
 
@@ -160,7 +161,7 @@ def withdraw(writing: Session, resident: Resident, area: Area, reason: str) -> N
     resident.identity, resident.number_tag, resident.withdrawn_at = b"", None, now
     user = writing.get_one(User, resident.user_id)
     user.is_active, user.password, user.display_name = False, NO_PASSWORD, "—"
-    user.session_epoch += 1
+    sessions.end_all(writing, user.id)
     for assignment in user.assignments:
         assignment.ends_at = now
     audit(writing, "resident.withdrawn", Thing("resident", resident.id, area.path), reason)

@@ -18,7 +18,7 @@ async function make(form) {
       user: { id: fromText(asked.userHandle), name: asked.userName, displayName: asked.userName },
       pubKeyCredParams: [{ type: "public-key", alg: -8 }, { type: "public-key", alg: -7 }],
       excludeCredentials: asked.exclude.split(" ").filter(Boolean).map((id) => ({ type: "public-key", id: fromText(id) })),
-      authenticatorSelection: { userVerification: "required", residentKey: "preferred" },
+      authenticatorSelection: { userVerification: "required", residentKey: asked.resident || "preferred" },
       attestation: "none",
     },
   });

@@ -7,12 +7,13 @@
 @open_with_proof("what stands for the form token") strangers may post here without a cookie: the view itself checks it
 @machines("how it proves who it is")  no account and no form token: the view itself checks a device signature or a
                                       one-time code, before it does anything else
+@personal                             below one of these: also wants the agreement and training (accounts/gates.py)
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any, TypeVar
 
@@ -40,6 +41,7 @@ class Access:
     rights: tuple[Right, ...] = ()  # any one of them opens the door
     proof: str = ""  # how a machine proves who it is, or what stands for a form token; for the table of routes
     max_bytes: int | None = None  # the request body; None takes the form limit
+    is_personal: bool = False  # shows other people's data: agreement and training come first
 
 
 def open_to_all(view: View) -> View:
@@ -74,6 +76,13 @@ def machines(proof: str, *, max_bytes: int | None = None) -> Callable[[View], Vi
     return lambda view: _declare(view, Access(Gate.MACHINE, proof=proof, max_bytes=max_bytes))
 
 
+def personal(view: View) -> View:
+    """This view shows residents' personal data: only accounts that have signed the confidentiality agreement and hold a
+    training pass may use it (server/accounts/gates.py). Stands below the decorator that says who may."""
+    view.gatehouse_personal = True  # type: ignore[attr-defined]
+    return view
+
+
 def access_of(app: Flask, endpoint: str) -> Access:
     """What *endpoint* declared; Flask's own file endpoint is open. Raises LookupError for an undeclared one."""
     if endpoint == "static":
@@ -91,5 +100,7 @@ def check_all_declared(app: Flask) -> None:
 
 
 def _declare(view: View, access: Access) -> View:
+    if getattr(view, "gatehouse_personal", False):
+        access = replace(access, is_personal=True)
     view.gatehouse_access = access  # type: ignore[attr-defined]
     return view

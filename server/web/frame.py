@@ -8,12 +8,13 @@ from urllib.parse import urlsplit
 
 from flask import Flask, Response, abort, current_app, g, jsonify, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
-from flask_login import LoginManager, current_user
 from flask_wtf.csrf import CSRFError, CSRFProtect
 from werkzeug.exceptions import HTTPException, InternalServerError, SecurityError
 from werkzeug.routing import BaseConverter, ValidationError
 
-from server.accounts.rights import Person, load_person
+from server.accounts import sessions
+from server.accounts.gates import may_see_personal
+from server.accounts.rights import person_of
 from server.context import house
 from server.db import close_session
 from server.web.access import Gate, access_of
@@ -22,6 +23,17 @@ log = logging.getLogger("gatehouse.web")
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 MACHINE_PREFIXES = ("/sync/", "/kiosks/v1/", "/bundle/")  # errors there are for machines even where no route matched
+
+# What somebody may do who must first choose a password, or set up a second factor.
+CHANGE_PASSWORD = frozenset({"accounts.password", "accounts.change_password", "accounts.sign_out"})
+SET_UP_FACTOR = frozenset(
+    {
+        "accounts.own.second_factor",
+        "accounts.own.begin_app_secret",
+        "accounts.own.confirm_app",
+        "accounts.own.add_passkey",
+    }
+)
 
 CONTENT_SECURITY_POLICY = "; ".join(
     (
@@ -94,14 +106,6 @@ def install(app: Flask) -> None:
     app.config["WTF_CSRF_TIME_LIMIT"] = None  # the token lives as long as the session it is bound to
     csrf.init_app(app)
 
-    login = LoginManager(app)
-    login.session_protection = None  # addresses change on phones; the session epoch and SameSite protect instead
-
-    @login.user_loader  # type: ignore[untyped-decorator]
-    def _load(cookie_id: str) -> Person | None:
-        with house().database.reading() as reading:
-            return load_person(reading, cookie_id)
-
     app.before_request(_gate)
     app.after_request(_headers)
     app.teardown_request(close_session)
@@ -113,7 +117,8 @@ def _gate() -> ResponseReturnValue | None:
     """Let the request in, or answer it here. The steps:
 
     (1) the address exists, (2) its body limit, (3) machines prove themselves in their view, (4) who is it,
-    (5) the form comes from our own page, (6) the right, (7) a password that must be changed comes first.
+    (5) the form comes from our own page, (6) the right, (7) a password that must be changed and a second factor that
+    must be set up come first, (8) agreement and training, where residents' data are shown.
     """
     g.started = time.monotonic()
     if request.endpoint is None or request.routing_exception is not None:  # (1) Flask answers 404, 405 or a redirect
@@ -129,10 +134,10 @@ def _gate() -> ResponseReturnValue | None:
         and request.headers.get("Transfer-Encoding")
     ):
         abort(411)  # a form of unknown length would be cut off at the limit and then be read as if it were whole
-    g.person = current_user._get_current_object() if current_user.is_authenticated else None  # (4)
+    _who_is_it()  # (4)
     if access.gate is not Gate.OPEN and g.person is None:
         if request.method in {"GET", "HEAD"}:
-            return redirect(url_for("accounts.sign_in", next=request.full_path.removesuffix("?")), 303)
+            return redirect(url_for("accounts.sign_in", next=_this_address()), 303)
         abort(401)
     if request.method not in SAFE_METHODS:  # (5)
         _refuse_other_sites(sends_no_referrer=bool(access.proof))
@@ -140,10 +145,37 @@ def _gate() -> ResponseReturnValue | None:
             csrf.protect()
     if access.rights and not g.person.holds_any(access.rights):  # (6)
         abort(403)
-    if g.person is not None and g.person.must_change_password and access.gate is not Gate.OPEN:  # (7)
-        if request.endpoint not in {"accounts.password", "accounts.change_password", "accounts.sign_out"}:
+    if g.person is not None and access.gate is not Gate.OPEN:  # (7)
+        if g.person.must_change_password and request.endpoint not in CHANGE_PASSWORD:
             return redirect(url_for("accounts.password"), 303)
+        if g.person.must_set_up_factor and request.endpoint not in CHANGE_PASSWORD | SET_UP_FACTOR:
+            return redirect(url_for("accounts.own.second_factor"), 303)
+    if access.is_personal and not may_see_personal(g.person):  # (8)
+        if request.method in {"GET", "HEAD"}:
+            return redirect(url_for("accounts.own.agreement", next=_this_address()), 303)
+        abort(403)
     return None
+
+
+def _who_is_it() -> None:
+    """Set `g.person` to who is signed in, or None, and `g.half` to the account whose second factor is still missing."""
+    g.person = g.half = None
+    if request.endpoint == "static":  # the same for everybody
+        return
+    with house().database.reading() as reading:
+        found = sessions.find(reading)
+        if found is None:
+            return
+        row, user = found
+        if not row.is_complete:
+            g.half = found
+            return
+        g.person = person_of(reading, user, session_id=row.id)
+    sessions.note_seen(row)
+
+
+def _this_address() -> str:
+    return request.full_path.removesuffix("?")
 
 
 def _refuse_other_sites(*, sends_no_referrer: bool = False) -> None:

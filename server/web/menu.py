@@ -24,6 +24,7 @@ ITEMS: tuple[tuple[str, str], ...] = (
     ("My queries", "queries.index"),
     ("Queries to decide", "queries.inbox"),
     ("Who has looked", "queries.looks"),
+    ("Accounts", "accounts.users.index"),
     ("Audit trail", "console.trail"),
 )
 

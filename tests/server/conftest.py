@@ -22,7 +22,7 @@ from server.accounts import passwords
 from server.context import House
 from server.setup import initialise
 from tests.postgres import MISSING, Cluster, programs
-from tests.server.people import NOON, Browser, Clock, furnish, sign_in
+from tests.server.people import NOON, PASSWORD_ALONE, Browser, Clock, furnish, sign_in
 from tests.server.vaults import TestVault, publish_vault
 
 QUICK = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
@@ -104,7 +104,9 @@ def store(request: pytest.FixtureRequest) -> Iterator[str]:
 
 @pytest.fixture
 def settings(tmp_path: Path) -> ServerSettings:
-    return ServerSettings(public_url="http://localhost", data_dir=tmp_path / "data")
+    return ServerSettings(
+        public_url="http://localhost", data_dir=tmp_path / "data", session_hours=168, accounts=PASSWORD_ALONE
+    )
 
 
 @pytest.fixture

@@ -33,7 +33,7 @@ from server.demo import VENUE_ID, seed
 from server.kiosks.models import EnrolmentCode, Kiosk
 from server.residents.models import HealthStatus
 from server.setup import initialise
-from tests.server.people import NOON, PASSWORD, Clock
+from tests.server.people import NOON, PASSWORD, PASSWORD_ALONE, Clock
 from tests.server.vaults import publish_vault
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -108,7 +108,7 @@ class Console:
 @pytest.fixture
 def live(tmp_path: Path, clock: Clock) -> Iterator[tuple[Flask, str]]:
     """The demo's district, served over HTTP, with a kiosk in each condition."""
-    settings = ServerSettings(public_url="http://localhost", data_dir=tmp_path / "data")
+    settings = ServerSettings(public_url="http://localhost", data_dir=tmp_path / "data", accounts=PASSWORD_ALONE)
     initialise(settings, now=NOON)
     app = create_app(settings, now=clock)
     publish_vault(settings.vault_public_path)

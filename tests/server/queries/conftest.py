@@ -19,7 +19,7 @@ from server.ingest.models import Epoch, Journal, JournalRecord, RecordKind
 from server.ingest.partitions import ensure_days
 from server.vault.client import VaultClient
 from server.vault.wire import SealedRecord
-from tests.server.people import LIBRARY, MARKET, Browser
+from tests.server.people import LIBRARY, MARKET, PASSWORD_ALONE, Browser
 from tests.server.vault.world import ID_NUMBER, NAME, PHONE, World, now_ms
 
 OUYANG = Identity(NAME, ID_NUMBER, PHONE)
@@ -53,6 +53,7 @@ def settings(tmp_path: Path, world: World, vault: VaultClient) -> ServerSettings
     return ServerSettings(
         public_url="http://localhost",
         data_dir=tmp_path / "data",
+        accounts=PASSWORD_ALONE,
         vault=VaultSettings(public_file=world.folder / "vault-public.cbor", socket=vault.path),
     )
 

@@ -19,7 +19,7 @@ from config.server import ServerSettings, VaultSettings
 from server import create_app
 from server.context import House
 from server.setup import initialise
-from tests.server.people import furnish
+from tests.server.people import PASSWORD_ALONE, furnish
 from tests.server.queries.conftest import real_now
 from tests.server.vault.world import PASSPHRASE, TOP, World
 
@@ -66,6 +66,7 @@ def running_site(folder: Path) -> Iterator[Site]:
         settings = ServerSettings(
             public_url=url,
             data_dir=folder / "data",
+            accounts=PASSWORD_ALONE,
             vault=VaultSettings(public_file=world.folder / "vault-public.cbor", socket=world.client().path),
         )
         initialise(settings, now=real_now())
