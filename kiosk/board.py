@@ -239,6 +239,12 @@ def _banner(lane: Lane, link: Link) -> Banner:
             f"{rules_text.zh}；证书规则第 {rules.business.version} 版（{old.zh}）",
             f"{rules_text.en}; certificate rules {rules.business.version} ({old.en})",
         )
+        if rules.business.agreed is not None:
+            since = age_text(int(rules.business.agreed.age(lane.clock.now()).total_seconds()))
+            rules_text = Text(
+                f"{rules_text.zh}；代码表第 {rules.business.agreed.version} 版（{since.zh}）",
+                f"{rules_text.en}; value sets {rules.business.agreed.version} ({since.en})",
+            )
     oldest_ms = lane.journal.oldest_unsent_ms()
     oldest = None
     if oldest_ms is not None:

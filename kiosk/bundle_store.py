@@ -11,7 +11,7 @@ import hashlib
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from kiosk.enrol import Enrolment
@@ -19,6 +19,7 @@ from kiosk.files import write_whole
 from protocol import cbor, status_list
 from protocol.bundle import MAX_PART_BYTES, Manifest, Part, PlaceNames
 from protocol.credentials.rules import RuleSet, rule_set_from_bytes
+from protocol.credentials.value_sets import value_sets_from_bytes
 from protocol.errors import ProtocolError
 from protocol.notice import Notice, notices_from_bytes
 from protocol.policy import EntryPolicy
@@ -183,7 +184,7 @@ class BundleStore:
             place,
             StaffList.from_bytes(parts["staff"]),
             badges_from_bytes(parts["badges"]) if "badges" in parts else {},
-            rule_set_from_bytes(parts["rules"]) if "rules" in parts else None,
+            _rules(parts),
             pick(profiles, place.category, venue.mode, policy),
             venue,
             notices_from_bytes(parts["notices"]) if "notices" in parts else (),
@@ -227,6 +228,15 @@ class BundleStore:
         for path in (self._folder / PARTS).iterdir():
             if path.name not in keep:
                 path.unlink(missing_ok=True)
+
+
+def _rules(parts: Mapping[str, bytes]) -> RuleSet | None:
+    """The rules over certificates with the agreed lists that came beside them. Raises ProtocolError."""
+    if "rules" not in parts:
+        return None
+    rules = rule_set_from_bytes(parts["rules"])
+    agreed = value_sets_from_bytes(parts["value_sets"]) if "value_sets" in parts else None
+    return replace(rules, agreed=agreed)
 
 
 def _known(lists: list[bytes], trust: TrustList) -> Iterator[StatusList | VenueSerials]:

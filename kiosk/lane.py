@@ -102,6 +102,7 @@ def check_policy(rules: RulesInForce) -> CheckPolicy:
         when_status_too_old="hold" if policy.stale_rules_hold else "mark",
         venue_hosts=rules.venue_hosts,
         rules=rules.business,
+        value_sets=rules.business.agreed.lookup() if rules.business and rules.business.agreed else None,
     )
 
 

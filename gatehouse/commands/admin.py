@@ -13,6 +13,7 @@
     gatehouse admin kiosk-staff VENUE ID --name NAME   who may use the staff panel of a venue's kiosks, with a PIN
     gatehouse admin import-journal FILE                take a kiosk's journal from a stick; writes its receipt
     gatehouse admin rules FILE                         put CertLogic rules over certificates in force at the kiosks
+    gatehouse admin value-sets FOLDER                  put the agreed lists of codes (EU value sets) in use
     gatehouse admin audit                              check the whole audit trail; exit code 1 when it was changed
     gatehouse admin seed-demo                          fill an empty database with a made-up district
 
@@ -41,10 +42,14 @@ from server.accounts.making import create_user, first_password, set_password, us
 from server.accounts.roles import Role
 from server.accounts.second_factor import remove_all
 from server.areas.importing import import_areas
+from server.areas.models import Area
 from server.audit import Thing, audit, first_break, head
 from server.bundles.publishing import publish_all
-from server.bundles.rules import put_rules
+from server.bundles.rules import RulesError
+from server.bundles.rules import publish as publish_rules
+from server.bundles.rules import upload as upload_rules
 from server.bundles.staff import remove_staff, set_staff
+from server.bundles.value_sets import put_value_sets, read_folder
 from server.context import House, utc_now
 from server.db import Database
 from server.demo import RESIDENTS, STAFF, VENUE_ID, seed
@@ -108,6 +113,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     journal.add_argument("--receipt", type=Path, metavar="OUT", help="where the receipt goes; default FILE.receipt")
     rules = add("rules", "put a set of CertLogic rules over certificates in force at every kiosk")
     rules.add_argument("file", type=Path, help="a rule set as JSON; see docs/credentials.md")
+    rules.add_argument("--area", help="an area's code: for its venues only; default: everywhere")
+    sets = add("value-sets", "put the agreed lists of codes (EU value sets) in use, for rules and certificates")
+    sets.add_argument("folder", type=Path, help="JSON files with valueSetId, valueSetDate and valueSetValues")
     add("audit", "check the whole audit trail")
     demo = add("seed-demo", "fill an empty database with a made-up district")
     demo.add_argument("--json", action="store_true", help="print the accounts as JSON")
@@ -309,11 +317,28 @@ def _import_journal(args: argparse.Namespace, _settings: ServerSettings, house: 
 
 
 def _rules(args: argparse.Namespace, _settings: ServerSettings, house: House, _app: Flask) -> int:
-    rules = put_rules(house, _read(args.file, "FILE").encode())
-    print(f"rules version {rules.version} of {rules.issued_at:%Y-%m-%d}: {len(rules.rules)} rules")
+    data = _read(args.file, "FILE").encode()
+    try:
+        with house.database.writing() as writing:
+            area = writing.get(Area, args.area) if args.area else None
+            if args.area and area is None:
+                raise GatehouseError(f"There is no area {args.area}.", hint="See: gatehouse admin import-areas")
+            rules = upload_rules(writing, house, data, area=area)
+            publish_rules(writing, house, rules)
+            print(f"rules version {rules.version} of {rules.issued_at:%Y-%m-%d}: {rules.rule_count} rules")
+    except RulesError as error:
+        raise GatehouseError(f"{error.message} {error.detail}".strip(), hint=error.hint, code=error.code) from error
     print("kiosks learn them with their next bundle; their screens show version and age")
     if not set(house.settings.entry.accepts) & {"eu_dcc"}:
         print("note: entry.accepts in the settings does not name eu_dcc: certificates are held all the same")
+    return 0
+
+
+def _value_sets(args: argparse.Namespace, _settings: ServerSettings, house: House, _app: Flask) -> int:
+    sets, is_other = put_value_sets(house, read_folder(args.folder))
+    codes = sum(len(one.values) for one in sets.sets)
+    print(f"value sets version {sets.version}: {len(sets.sets)} sets, {codes} codes, {len(sets.to_bytes())} bytes")
+    print("kiosks get them with their next bundle" if is_other else "the same as before; their age is confirmed")
     return 0
 
 
@@ -363,6 +388,7 @@ _ACTIONS = {
     "keys": _keys,
     "import-journal": _import_journal,
     "rules": _rules,
+    "value-sets": _value_sets,
     "audit": _audit,
     "seed-demo": _seed_demo,
 }

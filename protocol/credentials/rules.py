@@ -12,6 +12,7 @@ from typing import Final
 from protocol.certlogic import CertLogicError, evaluate
 from protocol.credentials.model import Credential
 from protocol.credentials.reasons import Reason
+from protocol.credentials.value_sets import ValueSets
 from protocol.errors import ProtocolError
 from protocol.words import CredentialKind
 
@@ -67,6 +68,7 @@ class RuleSet:
     rules: tuple[Rule, ...]
     value_sets: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     country: str | None = None  # whose rules they are; given to the rules as external.countryCode
+    agreed: ValueSets | None = None  # lists that came with them, not in them; its own `value_sets` go before these
 
     def age(self, at: datetime) -> timedelta:
         """How old the set is, for people to see; never negative."""
@@ -92,7 +94,7 @@ def rule_reasons(rules: RuleSet, credential: Credential, *, at: datetime) -> lis
     """
     if credential.kind is not CredentialKind.EU_DCC:
         return []
-    data = {"payload": credential.claims, "external": _external(rules, credential, at)}
+    data = {"payload": credential.claims, "external": external(rules, credential, at)}
     undecided = False
     groups = frozenset(name for name in _GROUP.values() if credential.claims.get(name) is not None)
     for rule in rules.in_force(at, groups):
@@ -106,13 +108,18 @@ def rule_reasons(rules: RuleSet, credential: Credential, *, at: datetime) -> lis
     return [Reason.RULE_UNDECIDED] if undecided else []
 
 
-def _external(rules: RuleSet, credential: Credential, at: datetime) -> dict[str, object]:
+def external(rules: RuleSet, credential: Credential, at: datetime) -> dict[str, object]:
+    """What rules are given beside the certificate: the clock, the agreed lists, who issued it for whom."""
+
     def text(time: datetime | None) -> str | None:
         return None if time is None else time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
     return {
         "validationClock": text(at),
-        "valueSets": {name: list(values) for name, values in rules.value_sets.items()},
+        "valueSets": {
+            **(rules.agreed.lists() if rules.agreed is not None else {}),
+            **{name: list(values) for name, values in rules.value_sets.items()},
+        },
         "countryCode": rules.country,
         "issuerCountryCode": credential.issuer,
         "exp": text(credential.expires_at),

@@ -18,7 +18,8 @@ from protocol.status_list import StatusList, VenueSerials, from_signed
 from protocol.trust import TrustList, merge
 from server.bundles.errors import PartError
 from server.bundles.models import BundlePart, KioskStaff
-from server.bundles.rules import held_rules
+from server.bundles.rules import RuleBook, check_earlier_file
+from server.bundles.value_sets import held_value_sets
 from server.codes.issuing import venue_serials
 from server.context import House
 from server.keystore import ALG, IssuerUse
@@ -54,13 +55,14 @@ def kiosk_scope(kiosk: bytes) -> str:
 
 
 def global_parts(house: House, reading: Session, now: datetime) -> Iterator[MadePart]:
-    """The parts that every kiosk gets: trust, status, policy, vault, and business rules where there are some."""
+    """The parts that every kiosk gets: trust, status, policy, vault, and agreed lists of codes where there are some."""
     yield MadePart(EVERYBODY, "trust", trust_list(house, now).to_signed(house.keys.server_identity()))
     yield MadePart(EVERYBODY, "status", status_lists(house, reading, now))
     yield MadePart(EVERYBODY, "policy", entry_policy(house).to_bytes())
     yield MadePart(EVERYBODY, "vault", vault_keys(house))
-    if (rules := held_rules(house)) is not None:
-        yield MadePart(EVERYBODY, "rules", rules)
+    check_earlier_file(house)
+    if (agreed := held_value_sets(house)) is not None:
+        yield MadePart(EVERYBODY, "value_sets", agreed.to_bytes())
 
 
 def entry_policy(house: House) -> EntryPolicy:
@@ -164,7 +166,7 @@ def kiosk_parts(house: House, reading: Session, kiosk: bytes | None = None) -> I
 
 
 def venue_parts(reading: Session, now: datetime, venue: bytes | None = None) -> Iterator[MadePart]:
-    """The parts "staff" and "badges" of each venue that has a kiosk in use, or of one."""
+    """The parts "staff", "badges" and "rules" of each venue that has a kiosk in use, or of one."""
     venues = select(Kiosk.venue_id).where(Kiosk.state.in_([state.value for state in MAY_EXCHANGE])).distinct()
     if venue is not None:
         venues = venues.where(Kiosk.venue_id == venue)
@@ -174,3 +176,7 @@ def venue_parts(reading: Session, now: datetime, venue: bytes | None = None) -> 
     for found, staff in members.items():
         yield MadePart(venue_scope(found), "staff", StaffList(tuple(staff)).to_bytes())
         yield MadePart(venue_scope(found), "badges", badges_to_bytes(badges_of(reading, found, now)))
+    book = RuleBook(reading)
+    for place in reading.scalars(select(Venue).where(Venue.id.in_(venues)).options(joinedload(Venue.area))):
+        if (rules := book.part(place)) is not None:
+            yield MadePart(venue_scope(place.id), "rules", rules)

@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Iterable
 from datetime import datetime
 
-from sqlalchemy import func, select
+from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
 from protocol.bundle import MAX_PART_BYTES
@@ -30,9 +30,12 @@ def publish_all(house: House, now: datetime) -> int:
         made = [*global_parts(house, reading, now), *venue_parts(reading, now), *kiosk_parts(house, reading)]
         digests = {(row.scope, row.name): row.digest for row in reading.scalars(select(BundlePart))}
     changed = [p for p in made if digests.get((p.scope, p.name)) != hashlib.sha256(p.data).digest()]
-    if not changed:
+    is_left = (EVERYBODY, "rules") in digests  # of an earlier version; rules belong to venues since
+    if not changed and not is_left:
         return 0
     with house.database.writing() as writing:
+        if is_left:  # with the parts that replace it: a part's name stands in one scope only
+            writing.execute(delete(BundlePart).where(BundlePart.scope == EVERYBODY, BundlePart.name == "rules"))
         return publish(writing, changed, now)
 
 

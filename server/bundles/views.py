@@ -6,6 +6,7 @@ from flask import Blueprint, Response, request
 from flask.typing import ResponseReturnValue
 
 from protocol.bundle import MANIFEST_PATH, PART_PATH
+from server.bundles import rule_pages
 from server.bundles.calls import Asked, caller
 from server.bundles.manifests import manifest, part_data
 from server.context import house
@@ -15,6 +16,7 @@ from server.ingest.refusals import CBOR_TYPE, Refused
 from server.web.access import machines
 
 blueprint = Blueprint("bundles", __name__)
+blueprint.register_blueprint(rule_pages.blueprint)
 PROOF = "the call signed by the kiosk's device key, in Authorization"
 SERVER_TIME = "Gatehouse-Time"  # milliseconds since 1970 by our clock; a hint, the signed time is in receipts
 

@@ -21,6 +21,7 @@ ITEMS: tuple[tuple[str, str], ...] = (
     ("Residents", "residents.desk.index"),
     ("Paper codes", "papers.index"),
     ("Kiosks", "kiosks.index"),
+    ("Certificate rules", "bundles.rules.index"),
     ("My queries", "queries.index"),
     ("Queries to decide", "queries.inbox"),
     ("Who has looked", "queries.looks"),

@@ -11,6 +11,8 @@ from config.server import ADMITTING, CATEGORIES, EntrySettings, TrustSettings, l
 from gatehouse.cli import main
 from protocol.policy import EntryPolicy
 from protocol.words import CredentialKind
+from server.bundles.rules import StoredRules
+from server.db import Database
 from server.keystore import KeyStore, read_passphrase
 from server.venues.models import Category
 
@@ -46,13 +48,13 @@ def test_rules_are_put_in_force_and_each_change_needs_a_higher_version(
     assert put(config, rules) == 0
     said = capsys.readouterr().out
     assert "version 2 of 2026-01-05: 1 rules" in said and "does not name eu_dcc" in said
-    held = config.parent / "data" / "rules.json"
-    assert json.loads(held.read_text(encoding="utf-8")) == rules
+    assert in_force(config) == [(2, rules)]
     for version in (1, 2):
         assert put(config, rules | {"version": version, "rules": []}) == 2
         assert "version 2 is in force" in capsys.readouterr().err
-    assert json.loads(held.read_text(encoding="utf-8")) == rules
+    assert in_force(config) == [(2, rules)]
     assert put(config, rules | {"version": 3, "rules": []}) == 0
+    assert [version for version, _ in in_force(config)] == [3]
     assert main(["admin", "audit", "--config", str(config)]) == 0
 
 
@@ -63,7 +65,50 @@ def test_rules_are_put_in_force_and_each_change_needs_a_higher_version(
 def test_what_is_no_rule_set_is_refused(config: Path, capsys: pytest.CaptureFixture[str], content: object) -> None:
     assert put(config, content) == 2
     assert "rule set" in capsys.readouterr().err.lower()
-    assert not (config.parent / "data" / "rules.json").exists()
+    assert in_force(config) == []
+
+
+def test_a_rule_that_cannot_work_is_named(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    wrong = RULE | {"Logic": {">=<": [1, 2]}}
+    assert put(config, {"version": 1, "issued_at": "2026-01-05T00:00:00Z", "rules": [wrong]}) == 2
+    assert "VR-XX-0001, Logic: operation >=<" in capsys.readouterr().err
+
+
+def test_an_area_that_is_not_there_is_named(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = config.parent / "set.json"
+    file.write_text(json.dumps({"version": 1, "issued_at": "2026-01-05T00:00:00Z", "rules": [RULE]}))
+    assert main(["admin", "rules", str(file), "--area", "999999", "--config", str(config)]) == 2
+    assert "no area 999999" in capsys.readouterr().err
+
+
+def test_value_sets_are_put_in_use_and_confirmed(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = config.parent / "sets"
+    folder.mkdir()
+    assert main(["admin", "value-sets", str(folder), "--config", str(config)]) == 2
+    assert "holds no value sets" in capsys.readouterr().err
+    content = {"valueSetId": "names", "valueSetDate": "2022-04-01", "valueSetValues": {"A": {}, "B": {}}}
+    (folder / "names.json").write_text(json.dumps(content))
+    assert main(["admin", "value-sets", str(folder), "--config", str(config)]) == 0
+    assert "version 1: 1 sets, 2 codes" in capsys.readouterr().out
+    assert main(["admin", "value-sets", str(folder), "--config", str(config)]) == 0
+    assert "the same as before" in capsys.readouterr().out
+    content["valueSetValues"] = {"A": {}}
+    (folder / "names.json").write_text(json.dumps(content))
+    assert main(["admin", "value-sets", str(folder), "--config", str(config)]) == 0
+    assert "version 2: 1 sets, 1 codes" in capsys.readouterr().out
+    (folder / "broken.json").write_text("{")
+    assert main(["admin", "value-sets", str(folder), "--config", str(config)]) == 2
+    assert "broken.json is no value set" in capsys.readouterr().err
+
+
+def in_force(config: Path) -> list[tuple[int, object]]:
+    """Version and content of what is in force everywhere."""
+    database = Database(load_server_settings(config).database)
+    with database.reading() as reading:
+        rows = reading.query(StoredRules).all()
+        found = [(row.version, json.loads(row.body)) for row in rows if row.is_in_force]
+    database.engine.dispose()
+    return found
 
 
 def test_an_upgrade_makes_the_keys_that_an_older_version_did_not_have(

@@ -21,6 +21,7 @@ from protocol.cose import Alg
 from protocol.credentials import Reason, check
 from protocol.credentials.identity import Identity
 from protocol.credentials.model import Checked
+from protocol.credentials.value_sets import ValueSet
 from protocol.staff import StaffRole
 from protocol.status_list import StatusList, status_list
 from protocol.trust import TrustedKey, TrustList, spki_of
@@ -30,8 +31,10 @@ from server.areas.models import Area
 from server.bundles.models import KioskStaff
 from server.bundles.parts import IMPORTED_TRUST
 from server.bundles.publishing import publish_all
-from server.bundles.rules import put_rules
+from server.bundles.rules import publish as publish_rules
+from server.bundles.rules import upload
 from server.bundles.staff import set_staff
+from server.bundles.value_sets import VALUE_SETS, put_value_sets
 from server.context import House
 from server.papers.issuing import issue_badge, issue_paper_code, revoke, text_of
 from server.papers.models import PaperCode
@@ -218,9 +221,30 @@ def accepting(server: LiveServer, door: Door) -> Iterator[House]:
     path.unlink()
 
 
-def test_a_booster_or_a_test_under_48_hours(accepting: House, server: LiveServer, door: Door) -> None:
+def put_rules(house: House, server: LiveServer, data: bytes) -> None:
+    with server.app.app_context(), house.database.writing() as writing:
+        publish_rules(writing, house, upload(writing, house, data))
+
+
+def test_agreed_lists_come_with_the_bundle_and_rules_use_them(accepting: House, server: LiveServer, door: Door) -> None:
+    known = {"vaccines-covid-19-names": [VACCINATION["mp"]]}
     with server.app.app_context():
-        put_rules(accepting, rule_set(7, *BOOSTER_OR_TEST))
+        put_value_sets(accepting, [ValueSet(name, "2022-04-01", tuple(codes)) for name, codes in known.items()])
+    in_list = {"in": [{"var": "payload.v.0.mp"}, {"var": "external.valueSets.vaccines-covid-19-names"}]}
+    rule = {**json.loads(rule_set(1, *BOOSTER_OR_TEST))["rules"][0], "Logic": in_list}
+    put_rules(accepting, server, rule_set(5, rule))
+    entrance = Entrance(door, accepting)
+    held = entrance.rules.business
+    assert held is not None and held.agreed is not None and held.agreed.version == 1
+    assert held.agreed.age(now()) < timedelta(hours=1)
+    assert entrance.verdict(certificate(v=[VACCINATION])) is None
+    # one that is on no agreed list is for people to look at, and the rule does not let it in either
+    assert entrance.verdict(certificate(v=[VACCINATION | {"mp": "EU/9/99/9999"}])) == (Outcome.HOLD, "value_unknown")
+    (accepting.settings.data_dir / VALUE_SETS).unlink()
+
+
+def test_a_booster_or_a_test_under_48_hours(accepting: House, server: LiveServer, door: Door) -> None:
+    put_rules(accepting, server, rule_set(7, *BOOSTER_OR_TEST))
     entrance = Entrance(door, accepting)
     assert entrance.rules.business is not None and entrance.rules.business.version == 7
     assert entrance.rules.policy.accepts == ("health_code", "paper_code", "eu_dcc")
