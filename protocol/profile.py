@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from protocol import cbor
@@ -116,7 +116,8 @@ def pick(profiles: Iterable[Profile], category: str, mode: Mode, otherwise: Entr
     held = {(p.category, p.mode): p for p in profiles}
     for wanted in ((category, mode), ("", mode), (category, Mode.NORMAL), ("", Mode.NORMAL)):
         if wanted in held:
-            return held[wanted]
+            found = held[wanted]
+            return replace(found, entry=found.entry.at_venue(category))
     return Profile(category, mode, otherwise.at_venue(category))
 
 

@@ -33,6 +33,8 @@ SUBJECTS = (
     "bundles",
     "queries",
     "cases",
+    "policies",
+    "notices",
 )
 
 MIN_SECRET_BYTES = 32

@@ -12,7 +12,9 @@ from sqlalchemy.orm import Session, joinedload
 from protocol import cbor
 from protocol.bundle import MAX_PART_BYTES, PlaceNames
 from protocol.errors import ProtocolError
+from protocol.notice import notices_to_bytes
 from protocol.policy import EntryPolicy
+from protocol.profile import profiles_to_bytes
 from protocol.staff import StaffList, StaffMember, StaffRole, badges_to_bytes
 from protocol.status_list import StatusList, VenueSerials, from_signed
 from protocol.trust import TrustList, merge
@@ -24,7 +26,9 @@ from server.codes.issuing import venue_serials
 from server.context import House
 from server.keystore import ALG, IssuerUse
 from server.kiosks.models import MAY_EXCHANGE, Kiosk
+from server.notices.showing import notices_for
 from server.papers.lists import badge_lists, badges_of, paper_lists
+from server.policies.holding import profiles, venue_rules
 from server.vault_keys import read_vault_keys
 from server.venues.models import Entrance, Venue
 
@@ -58,6 +62,7 @@ def global_parts(house: House, reading: Session, now: datetime) -> Iterator[Made
     """The parts that every kiosk gets: trust, status, policy, vault, and agreed lists of codes where there are some."""
     yield MadePart(EVERYBODY, "trust", trust_list(house, now).to_signed(house.keys.server_identity()))
     yield MadePart(EVERYBODY, "status", status_lists(house, reading, now))
+    yield MadePart(EVERYBODY, "profiles", profiles_to_bytes(profiles(reading, entry_policy(house)).values()))
     yield MadePart(EVERYBODY, "policy", entry_policy(house).to_bytes())
     yield MadePart(EVERYBODY, "vault", vault_keys(house))
     check_earlier_file(house)
@@ -173,6 +178,11 @@ def venue_parts(reading: Session, now: datetime, venue: bytes | None = None) -> 
     members: dict[bytes, list[StaffMember]] = {found: [] for found in reading.scalars(venues)}
     for row in reading.scalars(select(KioskStaff).where(KioskStaff.venue_id.in_(venues))):
         members[row.venue_id].append(StaffMember(row.staff_id, row.name, StaffRole(row.role), row.salt, row.pin_hash))
+    places = list(reading.scalars(select(Venue).where(Venue.id.in_(list(members))).options(joinedload(Venue.area))))
+    shown = notices_for(reading, places, now)
+    for found, terms in venue_rules(reading, places, now).items():
+        yield MadePart(venue_scope(found), "venue", terms.to_bytes())
+        yield MadePart(venue_scope(found), "notices", notices_to_bytes(shown[found]))
     for found, staff in members.items():
         yield MadePart(venue_scope(found), "staff", StaffList(tuple(staff)).to_bytes())
         yield MadePart(venue_scope(found), "badges", badges_to_bytes(badges_of(reading, found, now)))

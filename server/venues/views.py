@@ -121,6 +121,8 @@ def show(venue_id: bytes) -> ResponseReturnValue:
         phone_hours=by_hour(session(), venue.id, now)
         if person().may_at(place, Permission.KIOSK_COUNTERS, Act.READ, Act.AGGREGATE)
         else None,
+        may_set_terms=person().may_at(place, Permission.USERS, Act.OWN)
+        or person().may_at(place, Permission.CODES, Act.APPROVE),
         may_give_badges=person().may_at(place, Permission.USERS, Act.OWN),
     )
 

@@ -22,6 +22,9 @@ ITEMS: tuple[tuple[str, str], ...] = (
     ("Paper codes", "papers.index"),
     ("Kiosks", "kiosks.index"),
     ("Certificate rules", "bundles.rules.index"),
+    ("Public notices", "notices.index"),
+    ("Profiles", "policies.index"),
+    ("Emergency mode", "policies.emergency"),
     ("My queries", "queries.index"),
     ("Queries to decide", "queries.inbox"),
     ("Who has looked", "queries.looks"),
@@ -58,7 +61,7 @@ def menu() -> list[MenuItem]:
 def _same_subject(here: str, endpoint: str) -> bool:
     """A page deeper in a subject belongs to its list; the pages of console and queries stand for themselves."""
     subject = endpoint.rpartition(".")[0]
-    return subject not in {"console", "queries"} and here.rpartition(".")[0] == subject
+    return subject not in {"console", "queries", "policies"} and here.rpartition(".")[0] == subject
 
 
 def _may_open(somebody: Person, endpoint: str) -> bool:

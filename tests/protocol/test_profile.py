@@ -132,9 +132,9 @@ def test_the_profile_for_kind_and_mode_wins_and_no_mode_is_without_rules() -> No
     everybodys = Profile("", Mode.EMERGENCY, STRICT, Conduct(full_holds=True))
     normal = Profile("", Mode.NORMAL, PLAIN, Conduct(opening_test_blocks=True))
     held = (own, everybodys, normal)
-    assert pick(held, "market", Mode.EMERGENCY, PLAIN) is own
-    assert pick(held, "shop", Mode.EMERGENCY, PLAIN) is everybodys
-    assert pick((normal,), "shop", Mode.EMERGENCY, PLAIN) is normal
+    assert pick(held, "market", Mode.EMERGENCY, PLAIN) == own
+    assert pick(held, "shop", Mode.EMERGENCY, PLAIN) == everybodys
+    assert pick((normal,), "shop", Mode.EMERGENCY, PLAIN) == normal
     assert pick((own,), "market", Mode.NORMAL, STRICT) == Profile("market", Mode.NORMAL, STRICT)
     some = PLAIN.replace(stale_holds_at=("shop",))
     assert pick((), "shop", Mode.NORMAL, some).entry.stale_rules_hold

@@ -50,7 +50,18 @@ def part(kiosk: PaperKiosk, name: str) -> bytes:
 def test_a_bundle_holds_all_that_a_kiosk_needs_to_work_alone(house: House, kiosk: PaperKiosk) -> None:
     found = manifest_of(kiosk)
     assert found.kiosk == kiosk.id
-    assert [p.name for p in found.parts] == ["badges", "place", "policy", "staff", "status", "trust", "vault"]
+    assert [p.name for p in found.parts] == [
+        "badges",
+        "notices",
+        "place",
+        "policy",
+        "profiles",
+        "staff",
+        "status",
+        "trust",
+        "vault",
+        "venue",
+    ]
     assert EntryPolicy.from_bytes(part(kiosk, "policy")) == EntryPolicy()
     assert part(kiosk, "vault") == kiosk.vault.exported
     place = PlaceNames.from_bytes(part(kiosk, "place"))
