@@ -12,8 +12,8 @@ from protocol.checkin import RELATIONS
 from protocol.passage import Personal
 
 MAX_NAME_CHARS = 40
-MAX_PHONE_CHARS = 20
 _PHONE = re.compile(r"\+?[0-9]{5,20}")
+_MAINLAND = re.compile(r"1[0-9]{10}")  # a mobile number
 _FIELDS = ("name", "phone", "relation", "other_name")
 
 
@@ -43,6 +43,8 @@ class Typed:
         """Tidy up the values of *form* and say what is missing or cannot be."""
         values = {name: " ".join(unicodedata.normalize("NFKC", form.get(name, "")).split()) for name in _FIELDS}
         values["phone"] = re.sub(r"[\s()-]", "", values["phone"])
+        if _MAINLAND.fullmatch(values["phone"]):
+            values["phone"] = f"+86{values['phone']}"
         problems: dict[str, str] = {}
         if asked.name and not values["name"]:
             problems["name"] = "Please type your name."

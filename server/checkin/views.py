@@ -37,7 +37,7 @@ from server.checkin.desk import Desk, TooMany, local_day
 from server.checkin.models import PhoneCheckin
 from server.checkin.notice import NOTICE, notice_version
 from server.checkin.tickets import from_text, new_ticket, to_text
-from server.codes.models import CodeState, VenueCode
+from server.codes.models import VenueCode
 from server.codes.views import verified_code
 from server.context import house
 from server.db import session
@@ -56,9 +56,12 @@ MAX_BODY_BYTES = 8 * 1024
 REFERENCE_HOLDS = timedelta(hours=2)
 CHECKS = Right(Permission.HELD_ENTRY, (Act.PERFORM,))  # whoever resolves a held visitor at this venue
 FORM_TYPE = "application/x-www-form-urlencoded"
+# a value of CodeState -> what the visitor reads; every other one that does not hold has run out
 ENDED = {
-    CodeState.REVOKED: "This poster was withdrawn.",
-    CodeState.SUPERSEDED: "A newer poster hangs at this entrance. Please scan that one.",
+    "revoked": "This poster was withdrawn.",
+    "suspended": "This poster is suspended for now.",
+    "superseded": "A newer poster hangs at this entrance. Please scan that one.",
+    "renewed": "A newer poster hangs at this entrance. Please scan that one.",
 }
 
 
@@ -215,7 +218,7 @@ def _why_not(code: VenueCode | None) -> ResponseReturnValue | None:
     if code.door.closed_at is not None:
         return _page("checkin/ended.html", 410, code=code, why="This entrance is closed.")
     if not code.holds(house().now()):
-        why = ENDED.get(code.kind, "This poster is no longer valid.")
+        why = ENDED.get(code.state, "Its time is over.")
         return _page("checkin/ended.html", 410, code=code, why=why)
     return None
 

@@ -88,6 +88,7 @@ ACTION_NAMES: dict[str, str] = {
     "staff_badge.revoked": "Staff badge revoked",
     "keys.made": "Key made",
     "keys.retired": "Key retired",
+    "resident.looks_told": "Told a resident who looked",
     "resident.created": "Resident added",
     "resident.status_set": "Health status set",
     "resident.moved": "Resident moved",

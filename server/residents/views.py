@@ -13,7 +13,7 @@ from server.accounts.roles import Act, Permission
 from server.context import house
 from server.db import session
 from server.keystore import KeyStoreError
-from server.residents import desk
+from server.residents import desk, looks
 from server.residents.codes import ShownCode, make_code
 from server.residents.models import Resident
 from server.residents.words import CAUSE_NAMES, COLOUR_MEANS, COLOUR_NAMES
@@ -23,6 +23,7 @@ from server.web.qr import Level, QrDrawing, draw
 
 blueprint = Blueprint("residents", __name__)
 blueprint.register_blueprint(desk.blueprint)
+blueprint.register_blueprint(looks.blueprint)
 
 RENEW_BEFORE_S = 30  # the page loads itself again this long before the code ends
 

@@ -19,8 +19,13 @@
     return plain.replace(/\s+/g, " ").replace(/^ | $/g, "");
   }
 
+  function phone() { // E.164; eleven digits that begin with 1 are a mobile number of the mainland
+    var digits = value("phone").replace(/[\s()-]/g, "");
+    return /^1[0-9]{10}$/.test(digits) ? "+86" + digits : digits;
+  }
+
   function person() {
-    return { name: value("name"), phone: value("phone").replace(/[\s()-]/g, ""), relation: value("relation"), other: value("other_name") };
+    return { name: value("name"), phone: phone(), relation: value("relation"), other: value("other_name") };
   }
 
   function problem(form, who) {

@@ -16,6 +16,7 @@ ITEMS: tuple[tuple[str, str], ...] = (
     ("Overview", "console.home"),
     ("Inbox", "cases.inbox"),
     ("My health code", "residents.own_code"),
+    ("Who looked at mine", "residents.looks.page"),
     ("Venues", "venues.index"),
     ("Venue codes", "codes.index"),
     ("Residents", "residents.desk.index"),

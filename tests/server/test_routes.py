@@ -177,6 +177,8 @@ TABLE: dict[tuple[str, str], str] = {
     ("POST", "/users/USER/enable"): MANAGES,
     ("GET", "/me/code"): "= RE EL CM GR RG",  # who may enter residents may have a code of their own, if registered
     ("GET", "/me/code.json"): "= RE EL CM GR RG",
+    ("GET", "/me/looks"): "= RE EL",
+    ("POST", "/me/looks"): "= RE EL",
 }
 # Routes over things whose states and parties decide, with journeys of their own. Here: nothing for who has no role.
 ELSEWHERE: dict[tuple[str, str], str] = {
