@@ -24,6 +24,9 @@ def genesis(kiosk: bytes) -> bytes:
     return hashlib.sha256(b"gatehouse journal 1" + kiosk).digest()
 
 
+_NOTHING = hashlib.sha256(b"").digest()
+
+
 def link(previous: bytes, sequence: int, epoch: bytes, digests: tuple[bytes, bytes, bytes]) -> bytes:
     """The chain hash of a record from the SHA-256 of its wrapped key, header and sealed part."""
     return hashlib.sha256(
@@ -44,9 +47,9 @@ class Record:
     def digests(self) -> tuple[bytes, bytes, bytes]:
         """SHA-256 of the wrapped key, the header and the sealed part."""
         return (
-            hashlib.sha256(self.wrapped).digest(),
+            hashlib.sha256(self.wrapped).digest() if self.wrapped else _NOTHING,
             hashlib.sha256(self.header).digest(),
-            hashlib.sha256(self.sealed).digest(),
+            hashlib.sha256(self.sealed).digest() if self.sealed else _NOTHING,
         )
 
     def hash_after(self, previous: bytes) -> bytes:
@@ -65,7 +68,7 @@ class Record:
         sequence, epoch, wrapped, header, sealed = value
         if type(sequence) is not int or not 1 <= sequence < 2**63:
             raise ProtocolError("a record's sequence is not a positive integer", code="bad_record")
-        if not all(type(part) is bytes for part in (epoch, wrapped, header, sealed)):
+        if not (type(epoch) is bytes and type(wrapped) is bytes and type(header) is bytes and type(sealed) is bytes):
             raise ProtocolError(f"record {sequence}: a part is not a byte string", code="bad_record")
         if (
             len(epoch) != EPOCH_ID_BYTES

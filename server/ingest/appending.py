@@ -12,11 +12,12 @@ from datetime import datetime
 from enum import Enum
 from typing import Any, cast
 
-from sqlalchemy import Engine, Table, func, insert, select
+from sqlalchemy import BigInteger, Engine, Integer, LargeBinary, SmallInteger, String, Table, func, insert, select
 from sqlalchemy.orm import Session
 
 from protocol.exchange import Upload
-from protocol.journal import Record, genesis, header_of
+from protocol.gist import Gist, read_gist
+from protocol.journal import Record, genesis
 from server.db import Base
 from server.ingest.devices import to_ms
 from server.ingest.models import (
@@ -33,6 +34,18 @@ from server.ingest.prepared import EPOCH_TWICE, UNKNOWN_EPOCH, Prepared
 
 DAY_MS = 86_400_000
 MOST_FORKS = 20  # histories kept of one kiosk beside its own
+
+# The columns of `_rows`; those of the header come as `Gist` has them.
+_COLUMNS = (
+    *("kiosk_id", "sequence", "received_day", "received_at_ms", "kind", "epoch", "header", "sealed", "hash"),
+    *("venue_id", "entrance", "at_ms", "clock", "direction", "mode", "credential", "colour", "measured", "outcome"),
+    *("operator", "event"),
+)
+_NO_GIST = (None,) * (len(Gist._fields) - 2)
+_INSERT = f"INSERT INTO journal_record ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"  # noqa: S608
+_COPY = f"COPY journal_record ({', '.join(_COLUMNS)}) FROM STDIN (FORMAT BINARY)"
+_POSTGRESQL_TYPES = {LargeBinary: "bytea", BigInteger: "int8", SmallInteger: "int2", Integer: "int4", String: "varchar"}
+_COPY_TYPES = [_POSTGRESQL_TYPES[type(JournalRecord.__table__.c[name].type)] for name in _COLUMNS]
 
 
 class Result(Enum):
@@ -66,15 +79,16 @@ def append(
     journal = _locked_journal(writing, upload.kiosk, now)  # (1)
     if upload.after_sequence > journal.sequence:  # (2)
         return Appended(Result.GAP, journal.sequence, journal.head)
-    told = [(upload.after_sequence, upload.after_hash), *((p.record.sequence, p.hash) for p in prepared)]
-    held = _held_hashes(writing, journal, told[0][0], told[-1][0])
+    hashes = [upload.after_hash, *[p.hash for p in prepared]]  # from after_sequence on, without gaps
+    held = _held_hashes(writing, journal, upload.after_sequence, upload.after_sequence + len(prepared))
     if upload.after_sequence not in held:  # so old that we dropped it; the receipt says where to go on
         return Appended(Result.GAP, journal.sequence, journal.head)
-    for sequence, chain_hash in told:  # (3)
-        if sequence in held and held[sequence] != chain_hash:
-            fork = _keep_fork(writing, upload, prepared, sequence, (held[sequence], chain_hash), now, as_sent)
+    for sequence in sorted(held):  # (3)
+        place = sequence - upload.after_sequence
+        if 0 <= place < len(hashes) and held[sequence] != hashes[place]:
+            fork = _keep_fork(writing, upload, prepared, sequence, (held[sequence], hashes[place]), now, as_sent)
             return Appended(Result.FORK, journal.sequence, journal.head, new_fork=fork)
-    fresh = [p for p in prepared if p.record.sequence > journal.sequence]
+    fresh = prepared[max(0, journal.sequence - upload.after_sequence) :]
     if fresh:  # (4)
         _store(writing, upload.kiosk, _with_epochs(writing, upload.kiosk, fresh, now), now)
         journal.sequence, journal.head = fresh[-1].record.sequence, fresh[-1].hash  # (5)
@@ -96,7 +110,9 @@ def append_own(writing: Session, journal_id: bytes, make: Callable[[int], Record
     """
     journal = _locked_journal(writing, journal_id, now)
     record = make(journal.sequence + 1)
-    chained = Prepared(record, record.hash_after(journal.head), header_of(record, journal_id), None)
+    chained = Prepared(record, record.hash_after(journal.head), read_gist(record.header), None)
+    if chained.gist is None or (chained.gist.sequence, chained.gist.kiosk) != (record.sequence, journal_id):
+        raise ValueError(f"our own record {record.sequence} carries the header of another one")
     (stored,) = _with_epochs(writing, journal_id, [chained], now)
     if stored.kind is not RecordKind.PASSAGE:
         raise ValueError(f"our own record {record.sequence} cannot be stored: {stored.reason}")
@@ -146,13 +162,12 @@ def _held_hashes(writing: Session, journal: Journal, first: int, last: int) -> d
     return held
 
 
-def _with_epochs(writing: Session, kiosk: bytes, fresh: Sequence[Prepared], now: datetime) -> list[Prepared]:
+def _with_epochs(writing: Session, kiosk: bytes, fresh: Sequence[Prepared], now: datetime) -> Sequence[Prepared]:
     """Store the epoch keys that *fresh* brings; sets aside what has no key or brings a second one."""
-    known = set(
-        writing.scalars(
-            select(Epoch.epoch).where(Epoch.kiosk_id == kiosk, Epoch.epoch.in_({p.record.epoch for p in fresh}))
-        )
-    )
+    named = {p.record.epoch for p in fresh}
+    known = set(writing.scalars(select(Epoch.epoch).where(Epoch.kiosk_id == kiosk, Epoch.epoch.in_(named))))
+    if known == named and not any(p.record.wrapped for p in fresh):
+        return fresh
     checked, new_epochs = [], []
     for prepared in fresh:
         record = prepared.record
@@ -182,7 +197,7 @@ def _with_epochs(writing: Session, kiosk: bytes, fresh: Sequence[Prepared], now:
 def _store(writing: Session, kiosk: bytes, fresh: Sequence[Prepared], now: datetime) -> None:
     now_ms = to_ms(now)
     ensure_days(cast(Engine, writing.get_bind()), now_ms // DAY_MS)
-    _insert_records(writing, [_row(kiosk, prepared, now_ms) for prepared in fresh])
+    _insert_records(writing, _rows(kiosk, fresh, now_ms))
     aside = [
         {
             "kiosk_id": kiosk,
@@ -192,49 +207,40 @@ def _store(writing: Session, kiosk: bytes, fresh: Sequence[Prepared], now: datet
             "noted_at": now,
         }
         for p in fresh
-        if p.kind is RecordKind.QUARANTINED
+        if p.gist is None
     ]
     if aside:
         writing.execute(insert(_table(Quarantined)), aside)
 
 
-def _insert_records(writing: Session, rows: list[dict[str, Any]]) -> None:
+def _insert_records(writing: Session, rows: list[tuple[Any, ...]]) -> None:
     """Insert many records at the driver's own speed: their values need no conversion on any database."""
     connection = writing.connection()
-    statement = insert(_table(JournalRecord)).compile(dialect=connection.dialect, column_keys=list(rows[0]))
-    if statement.positiontup:
-        names = statement.positiontup
-        connection.exec_driver_sql(str(statement), [tuple(row[name] for name in names) for row in rows])
+    if connection.dialect.name == "postgresql":
+        driver = connection.connection.driver_connection
+        assert driver is not None
+        with driver.cursor() as cursor, cursor.copy(_COPY) as copy:
+            copy.set_types(_COPY_TYPES)
+            for row in rows:
+                copy.write_row(row)
     else:
-        connection.exec_driver_sql(str(statement), rows)
+        connection.exec_driver_sql(_INSERT, rows)
 
 
-def _row(kiosk: bytes, prepared: Prepared, now_ms: int) -> dict[str, Any]:
-    record, header = prepared.record, prepared.header
-    facts = header.facts if header else None
-    return {
-        "kiosk_id": kiosk,
-        "sequence": record.sequence,
-        "received_day": now_ms // DAY_MS,
-        "received_at_ms": now_ms,
-        "kind": int(prepared.kind),
-        "epoch": record.epoch,
-        "header": record.header,
-        "sealed": record.sealed,
-        "hash": prepared.hash,
-        "venue_id": header.place.venue if header else None,
-        "entrance": header.place.entrance if header else None,
-        "at_ms": header.stamp.at_ms if header else None,
-        "clock": int(header.stamp.confidence) if header else None,
-        "outcome": facts.outcome.value if facts else None,
-        "mode": facts.mode.value if facts else None,
-        "direction": facts.direction.value if facts else None,
-        "credential": facts.credential.value if facts else None,
-        "measured": facts.measured.value if facts else None,
-        "colour": None if facts is None or facts.colour is None else int(facts.colour),
-        "operator": facts.operator if facts else None,
-        "event": header.event if header else None,
-    }
+def _rows(kiosk: bytes, fresh: Sequence[Prepared], now_ms: int) -> list[tuple[Any, ...]]:
+    """The rows of *fresh*, each a tuple in the order of _COLUMNS."""
+    day = now_ms // DAY_MS
+    passage = int(RecordKind.PASSAGE)
+    rows: list[tuple[Any, ...]] = []
+    for record, chain_hash, gist, _ in fresh:
+        open_columns = (kiosk, record.sequence, day, now_ms)
+        sealed_columns = (record.epoch, record.header, record.sealed, chain_hash)
+        if gist is None:
+            rows.append((*open_columns, int(RecordKind.QUARANTINED), *sealed_columns, *_NO_GIST))
+        else:
+            kind = passage if gist.event is None else int(RecordKind.EVENT)
+            rows.append((*open_columns, kind, *sealed_columns, *gist[2:]))  # the gist begins with sequence and kiosk
+    return rows
 
 
 def _quarantined_between(writing: Session, kiosk: bytes, prepared: Sequence[Prepared]) -> tuple[tuple[int, str], ...]:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from protocol.errors import ProtocolError
 from protocol.exchange import Upload
-from protocol.journal import Record, continue_chain, header_of
-from protocol.passage import Header
+from protocol.gist import Gist, read_gist
+from protocol.journal import Record, continue_chain
 from server.ingest.models import RecordKind
 
+FOREIGN_HEADER = "foreign_header"  # it carries the header of another record, or of another kiosk
 OTHER_VENUE = "other_venue"  # the header names a venue where this kiosk does not stand
 UNKNOWN_EPOCH = "unknown_epoch"  # no record brought the key of its epoch
 EPOCH_TWICE = "epoch_twice"  # it brings a second key for an epoch that has one
@@ -17,21 +18,20 @@ NUL_IN_TEXT = "nul_in_text"  # in a text of the header; PostgreSQL could not sto
 UNSEALED = "unsealed"  # a passage without a personal part, or an event with one
 
 
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """One record with its chain hash; `reason` says why it goes into quarantine, and then `header` is None."""
+class Prepared(NamedTuple):
+    """One record with its chain hash; `reason` says why it goes into quarantine, and then `gist` is None."""
 
     record: Record
     hash: bytes
-    header: Header | None
+    gist: Gist | None
     reason: str | None
 
     @property
     def kind(self) -> RecordKind:
         """What it is stored as."""
-        if self.header is None:
+        if self.gist is None:
             return RecordKind.QUARANTINED
-        return RecordKind.PASSAGE if self.header.facts else RecordKind.EVENT
+        return RecordKind.PASSAGE if self.gist.event is None else RecordKind.EVENT
 
     def set_aside(self, reason: str) -> Prepared:
         """The same record, for quarantine."""
@@ -43,21 +43,26 @@ def prepare(upload: Upload, venue: bytes) -> tuple[Prepared, ...]:
 
     Raises ChainBroken when their sequence numbers do not follow each other; a bad header never raises.
     """
+    kiosk = upload.kiosk
     return tuple(
-        _read(record, chain_hash, upload.kiosk, venue)
-        for record, chain_hash in continue_chain(upload.records, upload.after_hash, upload.after_sequence)
+        [
+            _read(record, chain_hash, kiosk, venue)
+            for record, chain_hash in continue_chain(upload.records, upload.after_hash, upload.after_sequence)
+        ]
     )
 
 
 def _read(record: Record, chain_hash: bytes, kiosk: bytes, venue: bytes) -> Prepared:
     try:
-        header = header_of(record, kiosk)
+        gist = read_gist(record.header)
     except ProtocolError as error:
         return Prepared(record, chain_hash, None, error.code[:40])
-    if header.place.venue != venue:
+    if gist.sequence != record.sequence or gist.kiosk != kiosk:
+        return Prepared(record, chain_hash, None, FOREIGN_HEADER)
+    if gist.venue != venue:
         return Prepared(record, chain_hash, None, OTHER_VENUE)
-    if any("\0" in text for text in (header.event or "", (header.facts and header.facts.operator) or "")):
+    if "\0" in (gist.event or "") or "\0" in (gist.operator or ""):
         return Prepared(record, chain_hash, None, NUL_IN_TEXT)
-    if bool(header.facts) != bool(record.sealed):
+    if (gist.event is None) != bool(record.sealed):
         return Prepared(record, chain_hash, None, UNSEALED)
-    return Prepared(record, chain_hash, header, None)
+    return Prepared(record, chain_hash, gist, None)

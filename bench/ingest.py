@@ -1,0 +1,487 @@
+"""How fast the server takes passages in, over HTTP and committed, beside the bare engines and beside Datasette.
+
+Ours: real uploads of many kiosks, signed by their device keys, posted to waitress on loopback; the server verifies the
+signature, the chain and each header, appends in one transaction, signs a receipt. Beside it, in turns within one run:
+
+raw     the very same rows, in the same batches, into a table with the same columns and indexes: `executemany`
+        (SQLite, WAL, synchronous=FULL) or binary COPY (PostgreSQL, fsync on), one commit a batch, nothing checked
+peer    Datasette's JSON insert of the same rows into the same table over HTTP (SQLite)
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import dataclasses
+import http.client
+import itertools
+import json
+import os
+import platform
+import secrets
+import shutil
+import socket
+import sqlite3
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from sqlalchemy import select, text
+
+from config.server import ServerSettings
+from protocol import signed
+from protocol.exchange import CONTENT_TYPE, EXCHANGE_PATH, Answer, Upload
+from protocol.journal import Record, genesis
+from protocol.passage import ClockConfidence, Header, Personal, Place, Stamp, Temperature
+from protocol.sealing import EpochSealer, SealPublicKey
+from server import create_app
+from server.context import House, utc_now
+from server.db import Database
+from server.ingest.devices import to_ms
+from server.ingest.models import JournalRecord
+from server.ingest.partitions import day_of, ensure_days
+from server.kiosks.models import Kiosk
+from server.migrations import upgrade
+from server.setup import initialise
+from tests.postgres import Cluster, programs
+from tests.server.ingest.fleet import PASSAGE, VaultKeyRing
+from tests.server.people import LIBRARY, furnish
+
+FLOOR_OF_RAW = 0.35
+FLOOR_OF_PEER = {50: 2.0, 200: 2.0, 500: 1.2}
+ROWS_A_TURN = 4000
+LASTING = {"fsync": "on", "synchronous_commit": "on", "shared_buffers": "256MB", "max_wal_size": "2GB"}
+COLUMNS = tuple(JournalRecord.__table__.columns.keys())
+BENCH_PYTHON = Path(__file__).parents[1] / ".venv-bench" / "bin" / "python"
+
+type_of = {"LargeBinary": "bytea", "BigInteger": "int8", "Integer": "int4", "SmallInteger": "int2", "String": "varchar"}
+COPY_TYPES = [type_of[type(column.type).__name__] for column in JournalRecord.__table__.columns]
+
+
+def run(argv: list[str]) -> int:
+    """Run; exit code 1 when a floor is missed."""
+    if argv[:1] == ["--serve"]:
+        return _serve(Path(argv[1]), argv[2], int(argv[3]))
+    parser = argparse.ArgumentParser(prog="./run bench ingest", description=__doc__)
+    parser.add_argument("--batch", type=int, nargs="*", default=[50, 200, 500], help="records in one upload")
+    parser.add_argument("--turns", type=int, default=5, help="turns of each contestant, taken in rotation")
+    parser.add_argument("--store", choices=("sqlite", "postgresql", "both"), default="both")
+    parser.add_argument("--stored", type=int, nargs="*", default=[], help="also with so many records stored before")
+    args = parser.parse_args(argv)
+    stores = ["sqlite", "postgresql"] if args.store == "both" else [args.store]
+    if "postgresql" in stores and programs() is None:
+        print("PostgreSQL is not installed: its half is left out (apt-get install postgresql)", file=sys.stderr)
+        stores.remove("postgresql")
+    if "sqlite" in stores and not BENCH_PYTHON.exists():
+        print("Datasette is not installed: the peer is left out (./run bench ingest installs it)", file=sys.stderr)
+    results = []
+    print(
+        f"{'store':<12}{'batch':>6}{'stored':>11}  {'ours/s':>9}{'server cpu us':>15}{'raw/s':>10}{'of raw':>8}", end=""
+    )
+    print(f"{'peer/s':>9}{'x peer':>8}")
+    for store in stores:
+        for stored in [0, *args.stored]:
+            for batch in args.batch if not stored else args.batch[1:2] or args.batch:
+                results.append(_compare(store, batch, stored, args.turns))
+    result = {"machine": f"{platform.machine()}, {os.cpu_count()} cores", "results": results}
+    (Path(__file__).parent / "results" / "ingest.json").write_text(json.dumps(result, indent=1), encoding="utf-8")
+    missed = [r for r in results if not r["stored"] and not _is_met(r)]
+    for r in missed:
+        print(f"missed: {r['store']} at {r['batch']} a batch", file=sys.stderr)
+    return 1 if missed else 0
+
+
+def _is_met(r: dict[str, Any]) -> bool:
+    peer = r.get("of_peer")
+    return r["of_raw"] >= FLOOR_OF_RAW and (peer is None or peer >= FLOOR_OF_PEER.get(r["batch"], 0))
+
+
+def _compare(store: str, batch: int, stored: int, turns: int) -> dict[str, Any]:
+    """Everybody's turns at one size of batch."""
+    uploads_a_turn = max(1, ROWS_A_TURN // batch)
+    with ExitStack() as stack:
+        folder = Path(tempfile.mkdtemp(prefix="gatehouse-ingest-"))
+        stack.callback(shutil.rmtree, folder)
+        cluster = None
+        if store == "postgresql":
+            cluster = Cluster(LASTING)
+            stack.callback(cluster.close)
+        site = stack.enter_context(_site(folder, cluster))
+        if stored:
+            _fill(site.house, stored)
+        fleet = [Sender.make(site, number) for number in range(8)]
+        ours: list[float] = []
+        cpu: list[float] = []
+        raw: list[float] = []
+        peer: list[float] = []
+        bare = stack.enter_context(_raw(folder, cluster, stored))
+        datasette = None
+        if store == "sqlite" and not stored and BENCH_PYTHON.exists():
+            datasette = stack.enter_context(_datasette(folder))
+        who = itertools.cycle(fleet)
+        for turn in range(turns + 1):  # the first one warms up
+            uploads = [next(who).upload(batch) for _ in range(uploads_a_turn)]
+            seconds, cpu_s = site.send(uploads)
+            rows = site.rows_of(uploads)
+            seconds_raw = _timed(bare, rows)
+            seconds_peer = _timed(datasette, [_as_json(part) for part in rows]) if datasette else None
+            if turn == 0:
+                continue
+            total = uploads_a_turn * batch
+            ours.append(total / seconds)
+            cpu.append(cpu_s / total * 1e6)
+            raw.append(total / seconds_raw)
+            if seconds_peer:
+                peer.append(total / seconds_peer)
+        result: dict[str, Any] = {
+            "store": store,
+            "batch": batch,
+            "stored": stored,
+            "ours_per_s": round(statistics.median(ours)),
+            "server_cpu_us": round(statistics.median(cpu), 1),
+            "raw_per_s": round(statistics.median(raw)),
+            "of_raw": round(statistics.median(a / b for a, b in zip(ours, raw, strict=True)), 3),
+        }
+        if peer:
+            result["peer_per_s"] = round(statistics.median(peer))
+            result["of_peer"] = round(statistics.median(a / b for a, b in zip(ours, peer, strict=True)), 2)
+        print(
+            f"{store:<12}{batch:>6}{stored:>11,}  {result['ours_per_s']:>9,}{result['server_cpu_us']:>15}"
+            f"{result['raw_per_s']:>10,}{result['of_raw']:>8.0%}"
+            f"{result.get('peer_per_s', 0) or '-':>9}{result.get('of_peer', '-'):>8}",
+            flush=True,
+        )
+        return result
+
+
+def _timed(contestant: Callable[[Any], None], batches: Sequence[Any]) -> float:
+    started = time.perf_counter()
+    for one in batches:
+        contestant(one)
+    return time.perf_counter() - started
+
+
+# -- ours --------------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Site:
+    """The server as its own process, and this process's own eyes on its database."""
+
+    house: House
+    port: int
+    process: subprocess.Popen[bytes]
+    seal: SealPublicKey
+
+    def send(self, uploads: Sequence[Posted]) -> tuple[float, float]:
+        """Post them one after another on one connection; seconds by the clock, and of the server's processor."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        connection.connect()
+        connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        headers = {"Content-Type": CONTENT_TYPE, "Host": "localhost"}
+        answers = []
+        cpu, started = self._cpu_s(), time.perf_counter()
+        for posted in uploads:
+            connection.request("POST", EXCHANGE_PATH, posted.body, headers)
+            response = connection.getresponse()
+            answers.append((response.status, response.read()))
+        seconds, used = time.perf_counter() - started, self._cpu_s() - cpu
+        connection.close()
+        server = self.house.keys.server_identity().public_key()
+        for posted, (status, body) in zip(uploads, answers, strict=True):
+            answer = Answer.from_signed(body, server, posted.body) if status == 200 else None
+            if answer is None or answer.result != "ok" or answer.quarantined or answer.want != posted.last + 1:
+                raise RuntimeError(f"not taken: {status} {answer}")
+        return seconds, used
+
+    def _cpu_s(self) -> float:
+        """Of the server's process, and nobody else's: PostgreSQL's own processes are not in it."""
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def rows_of(self, uploads: Sequence[Posted]) -> list[list[tuple[Any, ...]]]:
+        """What the server made of *uploads*: a batch's rows each, as they lie in the table."""
+        table = JournalRecord.__table__
+        batches = []
+        with self.house.database.reading() as reading:
+            for posted in uploads:
+                found = reading.execute(
+                    select(table).where(
+                        table.c.kiosk_id == posted.kiosk, table.c.sequence.between(posted.first, posted.last)
+                    )
+                )
+                batches.append([tuple(row) for row in found])
+                if len(batches[-1]) != posted.last - posted.first + 1:
+                    raise RuntimeError("a receipted record is not in the table")
+        return batches
+
+
+@dataclass(frozen=True)
+class Posted:
+    """One upload, ready to send."""
+
+    body: bytes
+    kiosk: bytes
+    first: int
+    last: int
+
+
+@dataclass
+class Sender:
+    """A kiosk's key and journal head; makes uploads of passages as kiosks do."""
+
+    key: Ed25519PrivateKey
+    sealer: EpochSealer
+    kiosk: bytes
+    sequence: int = 0
+    head: bytes = b""
+    boot: bytes = field(default_factory=lambda: secrets.token_bytes(8))
+    mono_ms: int = 1000
+
+    @staticmethod
+    def make(site: Site, number: int) -> Sender:
+        key = Ed25519PrivateKey.generate()
+        kiosk = signed.key_id(key.public_key())
+        with site.house.database.writing() as writing:
+            writing.add(
+                Kiosk(
+                    id=kiosk,
+                    venue_id=LIBRARY,
+                    entrance=1,
+                    name=f"bench {number}",
+                    public_key=key.public_key().public_bytes_raw(),
+                    state="active",
+                    enrolled_at=utc_now(),
+                )
+            )
+        return Sender(key, EpochSealer(kiosk, site.seal, os.urandom(48)), kiosk, head=genesis(kiosk))
+
+    def upload(self, count: int) -> Posted:
+        """The next *count* passages."""
+        after, after_hash, records = self.sequence, self.head, []
+        now_ms = to_ms(utc_now())
+        for _ in range(count):
+            self.sequence += 1
+            stamp = Stamp(now_ms, self.mono_ms, self.boot, ClockConfidence.SYNCED)
+            facts = dataclasses.replace(PASSAGE, method="infrared", issuer="510000-1")
+            header = Header(self.sequence, Place(self.kiosk, LIBRARY, 1), stamp, facts).to_bytes()
+            personal = Personal(
+                name="欧**",
+                pseudonym=secrets.token_bytes(8),
+                cti=secrets.token_bytes(8),
+                identity_sealed=secrets.token_bytes(140),
+                temperature=Temperature("infrared", 35.1, 22.0, 36.61),
+            )
+            sealed = self.sealer.seal(self.sequence, header, personal.to_bytes())
+            record = Record(
+                self.sequence, self.sealer.epoch, self.sealer.wrapped if self.sequence == 1 else b"", header, sealed
+            )
+            self.head = record.hash_after(self.head)
+            records.append(record)
+        self.mono_ms += 30_000
+        upload = Upload(
+            kiosk=self.kiosk,
+            exchange=secrets.token_bytes(16),
+            sent_at_ms=now_ms,
+            mono_ms=self.mono_ms,
+            boot=self.boot,
+            after_sequence=after,
+            after_hash=after_hash,
+            records=tuple(records),
+            head_sequence=self.sequence,
+            oldest_unsent_ms=now_ms,
+            bundle_version=1,
+            app_version="0.1",
+            health=(("camera", "live"), ("thermometer", "live")),
+        )
+        return Posted(upload.to_bytes(self.key), self.kiosk, after + 1, self.sequence)
+
+
+@contextmanager
+def _site(folder: Path, cluster: Cluster | None) -> Iterator[Site]:
+    url = cluster.url(cluster.create()) if cluster else ""
+    settings = ServerSettings(public_url="http://localhost", data_dir=folder / "data", database_url=url)
+    initialise(settings, now=utc_now())
+    app = create_app(settings)
+    house: House = app.extensions["gatehouse"]
+    with app.app_context():
+        furnish(house)
+    vault = VaultKeyRing()
+    settings.vault_public_path.write_bytes(vault.exported)
+    port = _free_port()
+    process = subprocess.Popen([sys.executable, "-m", "bench", "ingest", "--serve", str(folder), url, str(port)])
+    try:
+        _wait_for(port, process)
+        yield Site(house, port, process, vault.seal.load())
+    finally:
+        process.terminate()
+        process.wait(30)
+        house.database.engine.dispose()
+
+
+def _serve(folder: Path, url: str, port: int) -> int:
+    import waitress
+
+    settings = ServerSettings(public_url="http://localhost", data_dir=folder / "data", database_url=url)
+    waitress.serve(create_app(settings), host="127.0.0.1", port=port, threads=4, _quiet=True)
+    return 0
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
+    until = time.monotonic() + 60
+    while time.monotonic() < until and process.poll() is None:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.05)
+    raise RuntimeError("a server of the bench did not start")
+
+
+def _fill(house: House, count: int) -> None:
+    """Store *count* made-up records of other kiosks, as fast as the engine can, with the sizes of real ones."""
+    today = day_of(utc_now())
+    values = {
+        "kiosk_id": "{blob8}",
+        "sequence": "n",
+        "received_day": str(today),
+        "received_at_ms": "1700000000000 + n",
+        "kind": "1",
+        "epoch": "{blob16}",
+        "header": "{blob150}",
+        "sealed": "{blob272}",
+        "hash": "{blob32}",
+        "venue_id": "{blob6}",
+        "entrance": "1",
+        "at_ms": "1700000000000 + n",
+        "clock": "1",
+        "outcome": "'admit'",
+        "mode": "'scan'",
+        "direction": "'in'",
+        "credential": "'health_code'",
+        "measured": "'normal'",
+        "colour": "1",
+    }
+    if house.database.is_postgresql:
+        ensure_days(house.database.engine, today)
+        digests = "decode(md5(n::text || '{0}') || md5(n::text || 'b{0}'), 'hex')"
+        blob = f"substring({digests} || repeat('x', 300)::bytea, 1, {{0}})"
+        numbers = "SELECT generate_series({first}, {last}) AS n"
+    else:
+        blob, numbers = "randomblob({0})", "SELECT value AS n FROM generated"
+    columns = [value for value in values.values()]
+    for size in (6, 8, 16, 32, 150, 272):
+        columns = [column.replace(f"{{blob{size}}}", blob.format(size)) for column in columns]
+    step = 500_000
+    for first in range(1, count + 1, step):
+        last = min(count, first + step - 1)
+        source = numbers.format(first=first, last=last)
+        if not house.database.is_postgresql:
+            source = (
+                f"WITH RECURSIVE generated(value) AS (SELECT {first} UNION ALL SELECT value + 1 FROM generated"
+                f" WHERE value < {last}) {source}"
+            )
+        statement = f"INSERT INTO journal_record ({', '.join(values)}) SELECT {', '.join(columns)} FROM ({source}) AS s"
+        with house.database.engine.execution_options(gatehouse_writes=True).begin() as connection:
+            if house.database.is_postgresql:
+                connection.execute(text("SET LOCAL statement_timeout = 0"))
+            connection.exec_driver_sql(statement)
+
+
+# -- the bare engines --------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _raw(folder: Path, cluster: Cluster | None, stored: int) -> Iterator[Callable[[list[tuple[Any, ...]]], None]]:
+    """One batch of rows into a table like ours, committed; nothing else."""
+    url = cluster.url(cluster.create()) if cluster else f"sqlite:///{folder / 'raw.db'}"
+    database = Database(url)
+    upgrade(database.engine)
+    ensure_days(database.engine, day_of(utc_now()))
+    if stored:
+        _fill(House(ServerSettings("http://localhost", folder), database, None), stored)  # type: ignore[arg-type]
+    database.engine.dispose()
+    names = ", ".join(COLUMNS)
+    if cluster is None:
+        db = sqlite3.connect(folder / "raw.db", isolation_level=None)
+        db.execute("PRAGMA journal_mode=WAL")
+        db.execute("PRAGMA synchronous=FULL")
+        statement = f"INSERT INTO journal_record ({names}) VALUES ({', '.join('?' * len(COLUMNS))})"
+
+        def insert_rows(rows: list[tuple[Any, ...]]) -> None:
+            db.execute("BEGIN IMMEDIATE")
+            db.executemany(statement, rows)
+            db.execute("COMMIT")
+
+        yield insert_rows
+        db.close()
+        return
+    with psycopg.connect(url.replace("+psycopg", "")) as connection:
+
+        def copy_rows(rows: list[tuple[Any, ...]]) -> None:
+            with connection.cursor() as cursor:
+                with cursor.copy(f"COPY journal_record ({names}) FROM STDIN (FORMAT BINARY)".encode()) as copy:
+                    copy.set_types(COPY_TYPES)
+                    for row in rows:
+                        copy.write_row(row)
+            connection.commit()
+
+        yield copy_rows
+
+
+# -- the peer ----------------------------------------------------------------------------------------------------------
+
+
+def _as_json(rows: list[tuple[Any, ...]]) -> bytes:
+    """The body Datasette takes; made before the clock starts, as our uploads are."""
+
+    def value(item: Any) -> Any:
+        return {"$base64": True, "encoded": base64.b64encode(item).decode()} if isinstance(item, bytes) else item
+
+    return json.dumps({"rows": [{k: value(v) for k, v in zip(COLUMNS, row, strict=True)} for row in rows]}).encode()
+
+
+@contextmanager
+def _datasette(folder: Path) -> Iterator[Callable[[bytes], None]]:
+    database = Database(f"sqlite:///{folder / 'peer.db'}")
+    upgrade(database.engine)  # the same table with the same indexes, and the file in WAL mode as ours is
+    database.engine.dispose()
+    config = folder / "datasette.json"
+    config.write_text(json.dumps({"databases": {"peer": {"permissions": {"insert-row": True}}}}))
+    port = _free_port()
+    command = [str(BENCH_PYTHON), "-m", "datasette", "serve", str(folder / "peer.db"), "-c", str(config)]
+    command += ["--port", str(port), "--setting", "max_insert_rows", "1000"]
+    with (folder / "datasette.log").open("wb") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+
+    def post(body: bytes) -> None:
+        connection.request("POST", "/peer/journal_record/-/insert", body, {"Content-Type": "application/json"})
+        response = connection.getresponse()
+        told = response.read()
+        if response.status != 201:
+            raise RuntimeError(f"Datasette: {response.status} {told[:300]!r}")
+
+    try:
+        _wait_for(port, process)
+        connection.connect()
+        connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        yield post
+    finally:
+        connection.close()
+        process.terminate()
+        process.wait(30)
