@@ -8,6 +8,7 @@
     gatehouse vault approvers list | revoke NAME-OR-FINGERPRINT
     gatehouse vault rotate                     a new key in front; the old ones still open what was made for them
     gatehouse vault forget KEY_ID              destroy an old key, and with it everything sealed to it, in every backup
+    gatehouse vault custody split | drill | recover | show     the keys in several hands: M of N sheets restore them
     gatehouse vault log verify [--head N:HASH] check the access log; needs no passphrase
 
 The passphrase is read from --passphrase-file, else from GATEHOUSE_VAULT_PASSPHRASE, else it is asked for.
@@ -35,12 +36,14 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from config.errors import GatehouseError
 from config.vault import VaultProcessSettings, load_vault_settings
+from gatehouse.commands import vault_custody
 from protocol import cbor
 from protocol.errors import ProtocolError
 from protocol.query import Purpose
 from protocol.vault_keys import VaultKeys, claimed_fingerprint
 from server.vault.approvals import ApproverKey, KeyKind, Offer
 from server.vault.client import VaultClient
+from server.vault.custody import SEALED_FILE, refresh
 from server.vault.errors import VaultError
 from server.vault.files import replace_file
 from server.vault.keyfile import (
@@ -89,6 +92,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     forget.add_argument("key_id")
     forget.add_argument("--yes", action="store_true", help="do not ask")
     _configure_approvers(actions.add_parser("approvers", help="who may approve, and with which key"))
+    vault_custody.configure(actions.add_parser("custody", help="the keys in the hands of several people"), _where)
     logs = actions.add_parser("log", help="the access log").add_subparsers(dest="log_action", required=True)
     verify = logs.add_parser("verify", help="check the chain and every signature")
     _where(verify)
@@ -135,6 +139,7 @@ def run(args: argparse.Namespace) -> int:
         "export": _export,
         "forget": _forget,
         "log": _log,
+        "custody": _custody,
     }
     return actions[args.action or "run"](args, settings)
 
@@ -159,6 +164,7 @@ def _run(args: argparse.Namespace, settings: VaultProcessSettings) -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a crash must not write the keys to the disk
     keys = read_keys(settings.folder, _passphrase(settings))
+    refresh(settings.folder, keys)  # a rotation that was cut off before its end
     party = settings.relying_party
     rules = PasskeyRules(party, settings.passkey_origins, settings.passkeys_may_unmask) if party else None
     vault = Vault(settings.folder, keys, now_ms=_now_ms, passkeys=rules)
@@ -216,6 +222,7 @@ def _rotate(args: argparse.Namespace, settings: VaultProcessSettings) -> int:
         }
         log.append(_now_ms(), "rotated", names)
         write_keys(settings.folder, fresh, passphrase, replacing=True)
+        refresh(settings.folder, fresh)
     _publish(args, settings.folder, fresh)
     print(f"New keys: {', '.join(f'{kind} {name}' for kind, name in names.items())}. The fingerprint stays.")
     print(
@@ -244,11 +251,20 @@ def _forget(args: argparse.Namespace, settings: VaultProcessSettings) -> int:
     with _stopped(settings.folder, keys) as log:
         log.append(_now_ms(), "forgot", {"key": key_id.hex()})
         write_keys(settings.folder, kept, passphrase, replacing=True)
+        refresh(settings.folder, kept)
     write_public(settings.folder, kept, _now_ms())
     print(
-        f"Key {key_id.hex()} is gone from {settings.folder / KEY_FILE}. Destroy the copies of the older key file, too."
+        f"Key {key_id.hex()} is gone from {settings.folder / KEY_FILE}. Destroy the copies of the older key file, and"
+        f" of {SEALED_FILE}, too."
     )
     return 0
+
+
+def _custody(args: argparse.Namespace, settings: VaultProcessSettings) -> int:
+    def ask(is_new: bool) -> bytes:
+        return _passphrase(settings, is_new=is_new)
+
+    return vault_custody.run(args, vault_custody.Desk(settings.folder, ask, _stopped, _now_ms()))
 
 
 def _approvers(args: argparse.Namespace, settings: VaultProcessSettings) -> int:

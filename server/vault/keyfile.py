@@ -175,18 +175,7 @@ def write_keys(folder: Path, keys: VaultSecrets, passphrase: bytes, *, replacing
         raise VaultError(
             f"{path} already holds a vault's keys.", hint="Nothing was changed. Another vault: another folder."
         )
-    clear = cbor.encode(
-        {
-            1: keys.signing_seed,
-            2: [[s.mlkem_seed, s.x25519, s.made_ms] for s in keys.seal],
-            3: [[s.x25519, s.made_ms] for s in keys.identity],
-            4: keys.id_number_tags,
-            5: keys.phone_tags,
-            6: keys.log_tags,
-            7: [[s.scalar, s.made_ms] for s in keys.checkin],
-        }
-    )
-    replace_file(path, lock(clear, passphrase, _FORMAT))
+    replace_file(path, lock(secrets_to(keys), passphrase, _FORMAT))
 
 
 def read_keys(folder: Path, passphrase: bytes) -> VaultSecrets:
@@ -205,7 +194,7 @@ def read_keys(folder: Path, passphrase: bytes) -> VaultSecrets:
     if path.stat().st_mode & 0o077:
         raise VaultError(f"{path} can be read by others.", hint=f"Only its owner may: chmod 600 {path}")
     try:
-        return _secrets_from(unlock(data, passphrase, _FORMAT))
+        return secrets_from(unlock(data, passphrase, _FORMAT))
     except (ProtocolError, ValueError, TypeError) as error:
         raise VaultError(
             f"{path} does not open: {error}.", hint="Check the passphrase, or restore it from its backup."
@@ -238,7 +227,23 @@ def _new_checkin(now_ms: int) -> CheckinSecret:
     return CheckinSecret(scalar.to_bytes(_KEY_BYTES, "big"), now_ms)
 
 
-def _secrets_from(clear: bytes) -> VaultSecrets:
+def secrets_to(keys: VaultSecrets) -> bytes:
+    """Every secret in the clear, for the key file and for custody; seal it at once."""
+    return cbor.encode(
+        {
+            1: keys.signing_seed,
+            2: [[s.mlkem_seed, s.x25519, s.made_ms] for s in keys.seal],
+            3: [[s.x25519, s.made_ms] for s in keys.identity],
+            4: keys.id_number_tags,
+            5: keys.phone_tags,
+            6: keys.log_tags,
+            7: [[s.scalar, s.made_ms] for s in keys.checkin],
+        }
+    )
+
+
+def secrets_from(clear: bytes) -> VaultSecrets:
+    """Undo `secrets_to`; raises ProtocolError, ValueError or TypeError for other bytes."""
     f = Fields(cbor.decode_strict(clear), "vault keys")
     keys = VaultSecrets(
         signing_seed=f.octets(1, exactly=_KEY_BYTES),
