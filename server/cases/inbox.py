@@ -108,12 +108,15 @@ def _concerns(step: Step, somebody: Person) -> bool:
     """Whether *somebody* could ever take *step*."""
     if not step.is_work:
         return False
-    return bool(step.roles & _roles(somebody)) or (step.is_own and not step.roles)
+    return bool(step.roles & _roles(somebody)) or ((step.is_own or step.is_about) and not step.roles)
 
 
 def _by_step(machine: Machine, step: Step, somebody: Person) -> ColumnElement[bool]:
     parts: list[ColumnElement[bool]] = [Case.machine == machine.name, Case.state.in_(step.sources)]
-    parts.append(_own(somebody) if step.is_own else reaches(somebody, step.roles))
+    if step.is_about:
+        parts.append(Case.person_id == somebody.id)
+    else:
+        parts.append(_own(somebody) if step.is_own else reaches(somebody, step.roles))
     if step.by_assignee:
         parts.append(or_(Case.assignee_id.is_(None), Case.assignee_id == somebody.id))
     if OPENED in step.apart_from:

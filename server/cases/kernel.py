@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from flask import g, has_request_context
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
@@ -40,10 +41,13 @@ from server.cases.models import (
 )
 from server.cases.registry import machine_of
 from server.context import house
+from server.db import lock_chain
 
 # Entries that move nothing; a step's name never begins with a plus.
 ASSIGNED, REMARKED, HELD, RESUMED, ESCALATED = "+assigned", "+remarked", "+held", "+resumed", "+escalated"
 ERASED = "+erased"
+
+COMMAND = "command"  # `take(by=COMMAND)`: the operator of the server itself, at its command line; no role is asked
 
 
 class CaseError(GatehouseError):
@@ -120,7 +124,7 @@ def refusal(attempt: Attempt) -> CaseError | None:
     if case.state not in step.sources:  # (1)
         return NotPossible("This is not possible in the state the case is in.")
     if somebody is None:
-        if step.roles or step.is_own:
+        if (step.roles or step.is_own or step.is_about) and attempt.actor != COMMAND:
             return NotAllowed("A person has to decide this.")
     else:
         problem = _not_theirs(attempt.database, case, step, somebody)
@@ -138,8 +142,8 @@ def refusal_of(reading: Session, case: Case, step: Step, somebody: Person, at: d
 
 
 def _not_theirs(reading: Session, case: Case, step: Step, somebody: Person) -> NotAllowed | None:
-    if step.is_own:  # (2)
-        if not is_own(case, somebody):
+    if step.is_own or step.is_about:  # (2)
+        if somebody.id != case.person_id and (step.is_about or somebody.id != case.opened_by):
             return NotAllowed("Only the person whose case it is may do this.")
         if step.roles and not any(grant.role in step.roles for grant in somebody.grants):
             return NotAllowed("Your role may not do this here.")
@@ -189,7 +193,35 @@ def may_assign(reading: Session, case: Case, somebody: Person) -> bool:
     return not machine.state(case.state).is_final and holds_role(reading, case, somebody, machine.assigns)
 
 
+def acting() -> Person | str:
+    """Who acts now: the signed-in person, or the operator at the command line."""
+    somebody: Person | None = g.get("person") if has_request_context() else None
+    return somebody or COMMAND
+
+
 # --- moving -------------------------------------------------------------------------------------------------------
+
+
+def case_about(
+    writing: Session,
+    machine: Machine,
+    key: str,
+    *,
+    state: str,
+    at: datetime,
+    title: str,
+    place: Place | Sequence[Place],
+    facts: Mapping[str, Any] | None = None,
+    opened_by: str = SYSTEM,
+) -> Case:
+    """The case about a row elsewhere; one that is older than its case begins in *state*, the row's own."""
+    lock_chain(writing, f"case {machine.name} {key}")
+    case = find(writing, machine.name, key)
+    if case is None:
+        case = open_case(
+            writing, machine, by=opened_by, at=at, title=title, place=place, facts=facts, state=state, key=key
+        )
+    return case
 
 
 def open_case(
@@ -258,7 +290,7 @@ def take(
     values: Mapping[str, Any] | None = None,
     version: int | None = None,
 ) -> Case:
-    """Take a step; *by* is a person, or "system" or "kiosk:HEX" for steps that no role may take.
+    """Take a step; *by* is a person, COMMAND, or "system" or "kiosk:HEX" for steps that no role may take.
 
     *version* is what the page was drawn from: when the case has moved since, Overtaken tells who was first.
     Raises NotPossible, NotAllowed or Overtaken, and LookupError for a case or step that does not exist.
@@ -531,7 +563,8 @@ def _append(
     case.version, case.head = entry.sequence, entry.hash
     writing.add(entry)
     writing.flush()
-    if machine_of(case.machine).key_is_subject and not step.startswith("+"):
+    machine = machine_of(case.machine)
+    if machine.key_is_subject and (step == OPENED or (not step.startswith("+") and machine.step(step).is_elsewhere)):
         return entry  # the subject's own room writes its own line: "query.approved"
     # the trail keeps the entry's hash: a case that is cut or removed as a whole shows there
     mark = f"{case.machine}: {source or '-'} > {case.state} #{entry.sequence} {entry.hash.hex()[:16]}"

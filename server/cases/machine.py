@@ -91,6 +91,7 @@ class Step:
     target: str
     roles: frozenset[Role] = frozenset()  # who may take it, where their role reaches; empty: machines and the worker
     is_own: bool = False  # only who opened the case, or whom it is about, wherever it lies
+    is_about: bool = False  # only whom the case is about: nobody signs for somebody else
     by_assignee: bool = False  # once somebody is assigned, only they (and who may assign) take it
     apart_from: tuple[str, ...] = ()  # separation of duties: actors of these steps, OPENED or ABOUT may not take it
     needs_reason: bool = False

@@ -1,0 +1,1 @@
+"""Applications of venue operators for codes (SM-01)."""

@@ -1,0 +1,1 @@
+"""Inspections, rectification orders and their re-checks (SM-07)."""

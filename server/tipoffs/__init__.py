@@ -1,0 +1,1 @@
+"""Tip-offs of the public about venues (SM-08)."""

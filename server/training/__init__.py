@@ -1,0 +1,1 @@
+"""Training, passes and confidentiality agreements: what opens personal data (SM-23)."""
