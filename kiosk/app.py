@@ -30,6 +30,7 @@ from kiosk.decoder import Decoder
 from kiosk.desk import Desk
 from kiosk.enrol import EnrolError, Identity, device_code, enrol_by_text, load_identity
 from kiosk.inspection import InspectorView, inspect
+from kiosk.inspectors import PassAnswer, answer_pass
 from kiosk.lane import Lane, RulesInForce
 from kiosk.opening import OpeningTests, board_part
 from kiosk.panel_session import Operator
@@ -41,6 +42,7 @@ from kiosk.slots import Slots
 from kiosk.store import Journal, journal_bytes
 from kiosk.syncer import Health, Syncer
 from protocol.bundle import PlaceNames
+from protocol.credentials.model import Checked
 from protocol.policy import EntryPolicy
 from protocol.staff import StaffList
 from protocol.trust import TrustList
@@ -211,6 +213,7 @@ class Entrance:
         self.opening = OpeningTests(lane, sound_finding=self.screen.sound_finding, readers=readers)
         lane.opening_passed = self.opening.has_passed_today
         lane.on_badge = lambda badge: self._badge_shown(badge, bundles)
+        lane.on_pass = lambda checked: self._pass_shown(checked, lane)
         enquiries = make_enquiries(settings.provider, f"{enrolment.venue.hex()}-{enrolment.entrance}")
         lane.enquiries = enquiries
         if scan_head is not None:
@@ -252,6 +255,14 @@ class Entrance:
             return None
         self.screen.badge_shown(Operator(member.staff_id, member.name, member.role.value))
         return member.staff_id
+
+    def _pass_shown(self, checked: Checked, lane: Lane) -> PassAnswer:
+        """An inspector's pass was read: let them look for as long as it says."""
+        stamp = lane.clock.stamp()
+        answer = answer_pass(checked, lane.place, lane.clock.now(), stamp.confidence, time.monotonic())
+        if answer.operator is not None:
+            self.screen.badge_shown(answer.operator)
+        return answer
 
     def _health(self) -> Health:
         """One word a part, and open faults, for the server's fleet page."""

@@ -30,6 +30,7 @@ from kiosk.closing import FILE as CLOSED_FILE
 from kiosk.closing import Closed, Closing
 from kiosk.decoder import Code, Decoder
 from kiosk.id_card import personal_of
+from kiosk.inspectors import PassAnswer
 from kiosk.ladder import Ladder, rung_of
 from kiosk.occupancy import Fill, VenueDay, fill_of
 from kiosk.presence import Presence, Presented, Showing
@@ -181,6 +182,7 @@ class Lane:
         self.station = Station()
         self.on_timing: Callable[[Timing], None] | None = None
         self.on_badge: Callable[[bytes], str | None] = lambda badge: None  # id of a good badge -> whose, if of here
+        self.on_pass: Callable[[Checked], PassAnswer] = lambda checked: PassAnswer("inspector_wrong", ())
         self.enquiries: Enquiries | None = None  # who is asked about codes that cannot be verified here
         self.last_codes: list[Code] = []  # of the newest frame, for the outline in the preview
         self.journal_problem: JournalError | None = None
@@ -396,6 +398,11 @@ class Lane:
         return credential is not None and self._admitted.first_shown(credential, self.clock.now()) is not None
 
     def _answer_note(self, checked: Checked) -> None:
+        if checked.kind is CredentialKind.INSPECTOR_PASS:
+            answer = self.on_pass(checked)
+            self.note_event(answer.code, answer.detail)
+            self._answer(answer.code)
+            return
         operator = None
         if checked.kind is CredentialKind.VENUE_CODE:
             here = checked.credential is not None and checked.credential.venue_id == self.place.venue

@@ -23,6 +23,7 @@ class Operator:
     id: str
     name: str
     role: str = StaffRole.HELPER.value
+    until_s: float | None = None  # steady seconds, after which nobody is signed in any more; None: until idle
 
     @property
     def only_inspects(self) -> bool:
@@ -78,18 +79,28 @@ class PanelSessions:
         """The operator whose badge was shown a moment ago; only once."""
         with self._lock:
             badge, self._badge = self._badge, None
-            return badge[0] if badge and self._clock_s() <= badge[1] else None
+            if badge is None or self._clock_s() > badge[1] or self._is_over(badge[0]):
+                return None
+            return badge[0]
 
     def operator(self, token: str | None) -> Operator | None:
         """Who *token* belongs to, while it is good; counts as a touch."""
         with self._lock:
             if token is None or self._token is None or not secrets.compare_digest(token.encode(), self._token.encode()):
                 return None
-            if self._clock_s() - self._seen_s > IDLE_S:
+            is_over = self._operator is not None and self._is_over(self._operator)
+            if is_over or self._clock_s() - self._seen_s > IDLE_S:
                 self._token = self._operator = None
                 return None
             self._seen_s = self._clock_s()
             return self._operator
+
+    def left_s(self, operator: Operator) -> float | None:
+        """How long *operator* may stay at most; None when only idleness ends it."""
+        return None if operator.until_s is None else max(0.0, operator.until_s - self._clock_s())
+
+    def _is_over(self, operator: Operator) -> bool:
+        return operator.until_s is not None and self._clock_s() >= operator.until_s
 
     def close(self) -> None:
         """Sign out."""

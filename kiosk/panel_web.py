@@ -84,7 +84,10 @@ def add_panel(
         return _with_cookie(response, sessions.open(by_badge))
 
     def page_for(who: Operator, template: str, **more: Any) -> ResponseReturnValue:
-        """The page, or the one this operator may see instead of it."""
+        """The page, or the one this operator may see instead of it; it leaves by itself when their time is over."""
+        left_s = sessions.left_s(who)
+        if left_s is not None:
+            more["leave_in_s"] = int(left_s) + 1
         if template == "inspect":
             if not who.may_inspect:
                 return redirect("/panel")

@@ -35,7 +35,14 @@ ADMIT_SHOWN_S = 2.5  # field.md, entrance screen 6
 OTHER_SHOWN_S = 25.0  # a hold or stop stays until acknowledged or another code comes, at most this long (privacy)
 NOTE_SHOWN_S = 4.0
 NOTHING_TYPED = Personal()
-NOT_A_PASSAGE = frozenset({CredentialKind.VENUE_CODE, CredentialKind.STAFF_BADGE, CredentialKind.ENROLMENT_CODE})
+NOT_A_PASSAGE = frozenset(
+    {
+        CredentialKind.VENUE_CODE,
+        CredentialKind.STAFF_BADGE,
+        CredentialKind.INSPECTOR_PASS,
+        CredentialKind.ENROLMENT_CODE,
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -268,6 +268,36 @@ ADMISSION: Final[dict[str, ReasonWords]] = {
         Text("工作证已停用、过期或不属于本场所", "The badge was stopped, has expired or belongs elsewhere"),
         Text("工作证无效。", "This badge is not valid."),
     ),
+    "inspector_in": ReasonWords(
+        Text("检查员证有效", "Inspector's pass accepted"),
+        Text("请按住右下角进入检查页", "Hold the bottom right corner to look"),
+        Text("检查员可查看，不可登记；到时自动退出", "May look, registers nobody; leaves by itself"),
+        Text("检查员证有效。", "Inspector's pass accepted."),
+    ),
+    "inspector_over": ReasonWords(
+        Text("检查员证不在有效时间内", "This inspector's pass is not in force now"),
+        Text("请向签发单位申请新的", "Ask who issued it for a new one"),
+        Text("有效期以小时计，请核对本机时间", "It lives for hours; compare the kiosk's clock"),
+        Text("检查员证已过期。", "This inspector's pass is over."),
+    ),
+    "inspector_elsewhere": ReasonWords(
+        Text("检查员证不适用于本处", "This inspector's pass is for another place"),
+        Text("请核对证上的场所", "Compare the places on it"),
+        Text("证上没有本场所或本终端", "It names neither this venue nor this kiosk"),
+        Text("检查员证不适用于本处。", "This pass is for another place."),
+    ),
+    "inspector_clock": ReasonWords(
+        Text("本机时钟不准，无法核对检查员证", "The clock is unsure, so hours cannot be checked"),
+        Text("请先联网校时", "Connect the network once first"),
+        Text("接上网络校时后再试", "Connect the network, then show it again"),
+        Text("时钟不准，请先校时。", "The clock is unsure. Set it first."),
+    ),
+    "inspector_wrong": ReasonWords(
+        Text("检查员证无效", "This inspector's pass is not valid"),
+        Text("请联系签发单位", "Please ask who issued it"),
+        Text("已撤销、签名不符或无法识别", "It was revoked, forged, or cannot be read"),
+        Text("检查员证无效。", "This inspector's pass is not valid."),
+    ),
     "already_enrolled": ReasonWords(
         Text("本机已经登记过", "This kiosk is enrolled already"),
         Text("无需再次登记", "No need to enrol again"),

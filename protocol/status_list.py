@@ -20,8 +20,8 @@ MAX_UNPACKED_BYTES: Final = 4 * 1024 * 1024  # 16 million codes of 2 bits
 _CONTEXT: Final = b"gatehouse status list 1"
 
 # "paper" holds colours; "paper_revoked", of the same number, which of those codes were withdrawn (lost, stolen)
-Purpose = Literal["paper", "paper_revoked", "badge"]
-PURPOSES: Final[tuple[Purpose, ...]] = ("paper", "paper_revoked", "badge")
+Purpose = Literal["paper", "paper_revoked", "badge", "inspector"]
+PURPOSES: Final[tuple[Purpose, ...]] = ("paper", "paper_revoked", "badge", "inspector")
 
 
 class StatusError(ProtocolError):

@@ -50,6 +50,7 @@ class CredentialKind(Enum):
     EU_DCC = "eu_dcc"
     SMART_HEALTH_CARD = "smart_health_card"
     NZ_COVID_PASS = "nz_covid_pass"  # noqa: S105  a kind of certificate, not a password
+    INSPECTOR_PASS = "inspector_pass"  # noqa: S105  hours; lets somebody look at a kiosk, not a password
     PROVINCIAL_CODE = "provincial_code"  # cannot be verified offline; a provider is asked
     UNKNOWN = "unknown"
 

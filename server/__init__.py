@@ -29,6 +29,7 @@ SUBJECTS = (
     "residents",
     "papers",
     "badges",
+    "inspectors",
     "ingest",
     "bundles",
     "queries",

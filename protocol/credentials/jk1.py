@@ -26,6 +26,7 @@ OURS_REGION: Final = 6
 OURS_IDENTITY: Final = 7
 OURS_PAPER_ID: Final = 8
 OURS_BADGE_ID: Final = 9
+OURS_INSPECTION: Final = 10
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,6 +44,16 @@ class TestFact:
 
 
 @dataclass(frozen=True, slots=True)
+class Inspection:
+    """What an inspector's pass grants: who, and where."""
+
+    inspector: str  # the account's id on the server; stands in the kiosk's records
+    name: str = field(repr=False)
+    venues: tuple[bytes, ...] = ()
+    kiosks: tuple[bytes, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Credential:
     """The facts of one credential, as its issuer signed them. Times are aware and in UTC.
 
@@ -71,6 +81,7 @@ class Credential:
     serial: int | None = None  # of a venue code, 32 bits
     entrance: int | None = None
     claims: Mapping[str, object] = field(default_factory=dict, repr=False)  # personal; what CertLogic rules look at
+    inspection: Inspection | None = None  # of an inspector's pass
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,18 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from protocol.credentials import dcc, enrolment_code, health_code, jk1, nzcp, paper_code, shc, staff_badge, venue_code
+from protocol.credentials import (
+    dcc,
+    enrolment_code,
+    health_code,
+    inspector_pass,
+    jk1,
+    nzcp,
+    paper_code,
+    shc,
+    staff_badge,
+    venue_code,
+)
 from protocol.credentials.model import Checked, Credential, believed, refused
 from protocol.credentials.policy import DEFAULT_POLICY, CheckPolicy
 from protocol.credentials.reasons import Reason
@@ -51,6 +62,8 @@ def _jk1(texts: Sequence[str], around: Surroundings) -> Checked:
         if jk1.OURS_PAPER_ID in ours
         else CredentialKind.STAFF_BADGE
         if jk1.OURS_BADGE_ID in ours
+        else CredentialKind.INSPECTOR_PASS
+        if jk1.OURS_INSPECTION in ours
         else CredentialKind.HEALTH_CODE
     )
     try:
@@ -60,6 +73,10 @@ def _jk1(texts: Sequence[str], around: Surroundings) -> Checked:
             )
         if kind is CredentialKind.STAFF_BADGE:
             return staff_badge.check(
+                message, claims, ours, around.trust, at=around.at, status=around.status, policy=around.policy
+            )
+        if kind is CredentialKind.INSPECTOR_PASS:
+            return inspector_pass.check(
                 message, claims, ours, around.trust, at=around.at, status=around.status, policy=around.policy
             )
         return health_code.check(message, claims, ours, around.trust, at=around.at, policy=around.policy)

@@ -24,6 +24,7 @@ from server.bundles.rules import RuleBook, check_earlier_file
 from server.bundles.value_sets import held_value_sets
 from server.codes.issuing import venue_serials
 from server.context import House
+from server.inspectors.issuing import inspector_lists
 from server.keystore import ALG, IssuerUse
 from server.kiosks.models import MAY_EXCHANGE, Kiosk
 from server.notices.showing import notices_for
@@ -104,7 +105,7 @@ def trust_list(house: House, now: datetime) -> TrustList:
 
 
 def status_lists(house: House, reading: Session, now: datetime) -> bytes:
-    """The part "status": a CBOR array of signed status lists - venue codes, paper codes, badges.
+    """The part "status": a CBOR array of signed status lists - venue codes, paper codes, badges, inspectors' passes.
 
     ES256 signatures differ each time, so a published list is kept while it says the same and is fresh enough.
     """
@@ -112,6 +113,7 @@ def status_lists(house: House, reading: Session, now: datetime) -> bytes:
         venue_serials(reading, at=now, valid_for=STATUS_VALID),
         *paper_lists(reading, at=now, valid_for=STATUS_VALID),
         *badge_lists(reading, at=now, valid_for=STATUS_VALID),
+        *inspector_lists(reading, at=now, valid_for=STATUS_VALID),
     ]
     published = reading.scalar(
         select(BundlePart.data).where(BundlePart.scope == EVERYBODY, BundlePart.name == "status")

@@ -86,6 +86,8 @@ ACTION_NAMES: dict[str, str] = {
     "paper_code.revoked": "Paper code revoked",
     "staff_badge.issued": "Staff badge issued",
     "staff_badge.revoked": "Staff badge revoked",
+    "inspector_pass.issued": "Inspector's pass issued",
+    "inspector_pass.revoked": "Inspector's pass revoked",
     "keys.made": "Key made",
     "keys.retired": "Key retired",
     "resident.looks_told": "Told a resident who looked",

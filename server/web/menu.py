@@ -22,6 +22,7 @@ ITEMS: tuple[tuple[str, str], ...] = (
     ("Residents", "residents.desk.index"),
     ("Paper codes", "papers.index"),
     ("Kiosks", "kiosks.index"),
+    ("Inspector passes", "inspectors.index"),
     ("Certificate rules", "bundles.rules.index"),
     ("Public notices", "notices.index"),
     ("Profiles", "policies.index"),

@@ -15,7 +15,8 @@ ADMISSION_CODES = """not_green red_code grey_code code_expired code_not_yet_vali
 code_unknown_issuer code_changed code_revoked code_too_old fever measure_again not_measurable no_thermometer
 thermometer_warming_up rules_stale status_stale no_rules journal_unavailable shown_before replaced_by_next
 provider_unavailable clock_unsure accepted_foreign_only poster_ok poster_wrong poster_revoked same_again badge_in
-badge_out enrol_needed badge_wrong already_enrolled""".split()
+badge_out enrol_needed badge_wrong already_enrolled
+inspector_in inspector_over inspector_elsewhere inspector_clock inspector_wrong""".split()
 
 
 @pytest.mark.parametrize("code", [*ADMISSION_CODES, *(why.value for why in Why)])

@@ -1,0 +1,1 @@
+"""Inspectors' passes: hours, a named person, named venues or kiosks; who issued them stands in the audit trail."""
