@@ -42,6 +42,7 @@ from kiosk.slots import Slots
 from kiosk.store import Journal, journal_bytes
 from kiosk.syncer import Health, Syncer
 from protocol.bundle import PlaceNames
+from protocol.counting import PART
 from protocol.credentials.model import Checked
 from protocol.policy import EntryPolicy
 from protocol.staff import StaffList
@@ -177,7 +178,13 @@ class Entrance:
         devices = [device for device in (thermometer, gate, *readers.values()) if device is not None]
         introduce(devices)
         syncer = Syncer(
-            identity, journal, bundles, clock, settings.sync, health=self._health, on_bundle=lambda bundle: None
+            identity,
+            journal,
+            bundles,
+            clock,
+            settings.sync,
+            health=self._health,
+            on_commands=lambda commands: self.lane.told(commands) if self.lane else None,
         )
         journal.on_append = lambda stored: syncer.wake()
         board = Board(PlaceNames(enrolment.venue, enrolment.entrance, "", "", "", ""))
@@ -272,6 +279,7 @@ class Entrance:
         parts = [("camera", self.camera.state.value), ("screen", "shown" if self.screen.pages else "no_page")]
         for name, device in (("thermometer", lane.thermometer), ("gate", lane.gate), *lane.readers.items()):
             parts.append((name, device.status.state.value if device else "none"))
+        parts.append((PART, lane.own_count()))
         parts.append(("clock", "sure" if lane.clock.is_sure else "unsure"))
         self._look_at_machine()
         parts += health_of(self.machine)

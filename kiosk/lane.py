@@ -52,6 +52,7 @@ from kiosk.station import (
 )
 from kiosk.station import Showing as OnScreen
 from kiosk.store import Journal, JournalError, Stored
+from protocol.counting import count_to_text, from_commands
 from protocol.credentials import check
 from protocol.credentials.model import Checked, refused
 from protocol.credentials.policy import CheckPolicy
@@ -192,7 +193,7 @@ class Lane:
         self.opening_passed: Callable[[], bool] = lambda: True  # whether today's opening test did
         self.subject = 0  # grows with each person or thing answered, so that an equal answer is heard again
         self.venue_day = VenueDay(journal.last_inside_day())
-        self.inside_elsewhere = 0  # came in less left at the venue's other kiosks, as the server last said
+        self._elsewhere = ("", 0)  # a venue's day, and what its other kiosks counted on it, as the server last said
         self._today = self.venue_day.at(clock.stamp())
         self._barred: tuple[str, ...] = ()
         self._publish, self._is_online = publish, is_online
@@ -584,18 +585,35 @@ class Lane:
     # -- who is inside, and whether anybody may come in ---------------------------------------------------------------
 
     def inside(self) -> int:
-        """How many people are inside by what was counted today; never negative."""
-        return max(0, self.journal.inside(self._today) + self.inside_elsewhere)
+        """How many people are inside by what this and the venue's other kiosks counted today; never negative."""
+        return max(0, self._counted())
+
+    def _counted(self) -> int:
+        day, elsewhere = self._elsewhere
+        return self.journal.inside(self._today) + (elsewhere if day == self._today else 0)
+
+    def told(self, commands: tuple[str, ...]) -> None:
+        """Take what the venue's other kiosks counted from the server's *commands*; from any thread."""
+        found = from_commands(commands)
+        if found is not None:
+            self._elsewhere = found
+
+    def own_count(self) -> str:
+        """What this kiosk counted by itself, for the server; from any thread."""
+        return count_to_text(self._today, self.journal.inside(self._today))
 
     def fill(self, rules: RulesInForce) -> Fill:
         """How full the venue is by that count."""
         return fill_of(self.inside(), rules.venue.capacity, rules.profile.conduct.near_full_percent)
 
     def _moves(self, direction: Direction) -> tuple[str, int]:
-        """The venue's day, and what one person who passes changes; whom nobody counted in is not counted out."""
+        """The venue's day, and what one person who passes changes.
+
+        A way in does not count out whom nobody counted in; a way out counts for the venue's other kiosks.
+        """
         if direction is Direction.IN:
             return self._today, 1
-        return self._today, -1 if self.inside() > 0 else 0
+        return self._today, -1 if self.direction is Direction.OUT or self._counted() > 0 else 0
 
     def waved_through(self, operator: str, direction: Direction) -> None:
         """Staff let somebody pass without a scan: counted, and counted in or out."""
@@ -606,7 +624,7 @@ class Lane:
     def set_inside(self, operator: str, people: int) -> None:
         """Staff counted themselves: that many people are inside now. Both figures and who it was go on record."""
         before = self.inside()
-        change = people - (self.journal.inside(self._today) + self.inside_elsewhere)
+        change = people - self._counted()
         detail = (("operator", operator), ("from", before), ("to", people))
         self.note_event("inside_corrected", detail, inside=(self._today, change))
 

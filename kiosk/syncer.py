@@ -105,6 +105,7 @@ class Syncer:
         *,
         health: Callable[[], Health] = Health,
         on_bundle: Callable[[Bundle], None] = lambda bundle: None,
+        on_commands: Callable[[tuple[str, ...]], None] = lambda commands: None,
         client: ServerClient | None = None,
         steady_s: Callable[[], float] = time.monotonic,
         chance: Callable[[], float] = random.random,  # jitter, not a secret
@@ -112,6 +113,7 @@ class Syncer:
     ) -> None:
         self._identity, self._journal, self._bundles, self._clock = identity, journal, bundles, clock
         self._settings, self._health, self._on_bundle = settings, health, on_bundle
+        self._on_commands = on_commands
         self._client = client or ServerClient(
             identity.enrolment.server_url, timeout_s=settings.timeout_s, ca_file=settings.ca_file
         )
@@ -234,6 +236,7 @@ class Syncer:
         if answer.exchange != upload.exchange or receipt.kiosk != upload.kiosk or answer.want != receipt.sequence + 1:
             raise LinkProblem("bad_answer", "exchange, kiosk or sequence differ")
         self._is_copied = COPIED in answer.commands
+        self._on_commands(answer.commands)
         self._obey(answer, receipt, upload)  # (4)
         self._offset_ms = self._clock.server_said(answer.at_ms)  # (5)
         self._purge(answer.at_ms)

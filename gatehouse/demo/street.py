@@ -28,11 +28,9 @@ from firmware_bridge.simulators.lcus import LcusSimulator
 from gatehouse.demo.asking import Asked, Desk, ask_and_open
 from gatehouse.demo.console import Visitor, code_on
 from gatehouse.demo.processes import DemoError, Processes
-from gatehouse.demo.provider import SimulatedProvider
 from gatehouse.demo.scene import Scene, SceneServer, Style
 from protocol.cose import Alg
 from protocol.credentials import health_code
-from protocol.credentials.provincial import Status
 from protocol.vault_keys import claimed_fingerprint
 from protocol.words import Colour
 from server.demo import KIOSK_PIN, VENUE_ID
@@ -54,8 +52,6 @@ class Part:
     is_expired: bool = False
     without_thermometer: bool = False
     reads: bool = True  # False: no decoder can read this code
-    provincial: Status | None = None  # a code of the simulated provincial platform, which says this of it
-    platform_is_down: bool = False
     expects: str = "admit"
 
 
@@ -63,21 +59,12 @@ PARTS: tuple[Part, ...] = (
     Part("绿码，体温正常 green and well", "wang"),
     Part("红码 red code", "zhao", expects="deny"),
     Part("绿码，发热 green with fever", "li", scene="fever", expects="deny"),
-    Part("省码，平台答绿 provincial code, platform says green", None, provincial=Status.GREEN),
     Part("绿码（深色屏幕） green, dark screen", "ouyang", style=Style.DARK),
     Part("过期的码 expired code", "liu", is_expired=True, expects="hold"),
-    Part(
-        "省码，平台不通 provincial code, platform down",
-        None,
-        provincial=Status.GREEN,
-        platform_is_down=True,
-        expects="hold",
-    ),
     Part("看不清的码 unreadable code", "liu", style=Style.UNREADABLE, reads=False, expects=""),
     Part("绿码，体温计被拔掉 green, thermometer unplugged", "liu", without_thermometer=True, expects="hold"),
     Part("黄码 yellow code", "zhang", expects="hold"),
     Part("绿码，纸质 green, on paper", "liu", style=Style.PAPER),
-    Part("省码，平台答红 provincial code, platform says red", None, provincial=Status.RED, expects="deny"),
 )
 
 
@@ -118,7 +105,6 @@ class Street:
         self.camera = SceneServer(self.scene)
         self.thermometer = Gy614vSimulator(folder / "thermometer", scene="empty")
         self.gate = LcusSimulator(folder / "gate")
-        self.platform = SimulatedProvider({})  # of the province; the kiosk asks it over loopback HTTP
         self._open = ExitStack()
         self._residents: dict[str, Visitor] = {}
         self._keys: KeyStore | None = None
@@ -128,7 +114,6 @@ class Street:
             stack.enter_context(self.camera)
             stack.enter_context(self.thermometer)
             stack.enter_context(self.gate)
-            stack.enter_context(self.platform)
             stack.enter_context(self.processes)  # ends first: no device is pulled from under a running kiosk
             self._set_up()
             self._open = stack.pop_all()
@@ -162,16 +147,14 @@ class Street:
             "[accounts]\nsecond_factor_roles = []\n"  # to try it out the password is enough; the page says so
             f"[listen]\nport = {self.ports.server}\nworkers = 1\nthreads = 8\n"
             f'[vault]\npublic_file = "vault/vault-public.cbor"\nsocket = "vault/vault.sock"\n'
-            f'fingerprint = "{fingerprint}"\n'
-            '[entry]\naccepts = ["health_code", "paper_code", "provincial_code"]\n',
+            f'fingerprint = "{fingerprint}"\n',
             encoding="utf-8",
         )
         (folder / "kiosk.toml").write_text(
             f'data_dir = "kiosk"\n[camera]\nsource = "{self.camera.url}"\nfps = 12.0\n'
             f'[thermometer]\ndriver = "gy614v"\nport = "{self.thermometer.link}"\nwarm_at_start = true\n'
             f'[gate]\ndriver = "lcus"\nport = "{self.gate.link}"\n'
-            f'[screen]\nport = {self.ports.screen}\nvoice_cache = "voice"\n[sync]\ninterval_s = 5.0\n'
-            f'[provider]\nurl = "{self.platform.url}"\nname = "sim"\nregion = "510104"\n',
+            f'[screen]\nport = {self.ports.screen}\nvoice_cache = "voice"\n[sync]\ninterval_s = 5.0\n',
             encoding="utf-8",
         )
         self.say("2/6 审批钥匙 making the approver's own key")
@@ -229,10 +212,6 @@ class Street:
 
     def code_of(self, part: Part) -> str:
         """The resident's own code, fetched as they would; for an expired one, what they had on the phone yesterday."""
-        if part.provincial is not None:
-            text = f"SC{secrets.token_hex(14).upper()}"  # what such codes hold is not public: a text of no meaning
-            self.platform.known[text] = part.provincial
-            return text
         assert part.resident is not None
         if part.is_expired:
             return self._old_code()
@@ -265,7 +244,6 @@ class Street:
         before = self._reference()
         if part.without_thermometer:
             self.thermometer.unplug()
-        self.platform.says = (503, b"") if part.platform_is_down else None
         self.thermometer.scene.set(part.scene)
         self.scene.show(text or self.code_of(part), part.style)
         outcome, deadline = "", time.monotonic() + (VERDICT_WAIT_S if part.reads else 4.0)

@@ -21,6 +21,7 @@ from server.db import session
 from server.ingest.devices import Device, find_device, require_active, to_ms
 from server.ingest.enrolment import enrol
 from server.ingest.exchange import take
+from server.ingest.inside import inside_command
 from server.ingest.prepared import Prepared, prepare
 from server.ingest.refusals import CBOR_TYPE, Refused, refused_bytes
 from server.ingest.throttle import Throttle
@@ -53,6 +54,7 @@ def exchange() -> ResponseReturnValue:
     with house().database.writing(beside=True) as writing:  # (6)
         done = take(writing, upload, prepared, now, as_sent=body)
         version = bundle_version(writing, device.kiosk_id, device.venue_id)
+        others = inside_command(writing, device, upload)
     appended = done.appended
     identity = house().keys.server_identity()  # (7)
     receipt = Receipt(upload.kiosk, appended.sequence, appended.head, to_ms(now)).to_signed(identity)
@@ -65,7 +67,7 @@ def exchange() -> ResponseReturnValue:
         want=appended.sequence + 1,
         quarantined=appended.quarantined,
         bundle_version=version,
-        commands=(COPIED,) if done.is_copied else (),
+        commands=((COPIED,) if done.is_copied else ()) + others,
     )
     log.info(
         "exchange kiosk=%s sent=%d stored=%d held=%d result=%s quarantined=%d",

@@ -200,6 +200,25 @@ def test_the_count_outlives_the_process(tmp_path: Path) -> None:
         assert second.lane.inside() == 41
 
 
+def test_a_way_in_and_a_way_out_add_up_over_the_server(door: Door) -> None:
+    door.press("set_inside", people="5")
+    day = door.lane.own_count().split()[0]
+    assert door.lane.own_count() == f"{day} 5"
+    door.lane.told(("copied", f"inside {day} -2"))
+    assert door.lane.inside() == 3
+    door.lane.told((f"inside {day} -9",))
+    assert door.lane.inside() == 0
+    for nonsense in ("inside", "inside today 4", f"inside {day} 4 5", "outside 1"):
+        door.lane.told((nonsense,))
+    assert door.lane.inside() == 0
+    door.lane.told(("inside 2020-01-01 400",))  # another day's
+    assert door.lane.inside() == 5
+    door.lane.direction = Direction.OUT
+    door.press("set_inside", people="0")
+    door.press("wave_through")  # at a way out: one more left, whom another kiosk counted in
+    assert door.lane.own_count() == f"{day} -1"
+
+
 def test_a_full_venue_says_so_or_holds_as_the_policy_wants(door: Door) -> None:
     door.rules(VenueRules(capacity=1))
     door.press("wave_through")
