@@ -152,10 +152,8 @@ class CaseSettings:
     query_hours: int = 4  # from request to decision, before somebody higher is called in
     daily_check_at: str = "20:00"  # by when each venue's daily check is done
     daily_check_reminder_hours: int = 2
-    training_valid_days: int = 365
     training_notice_days: int = 30  # before a pass ends
     training_min_hours: int = 16  # N-40
-    training_pass_mark: int = 80
 
     def __post_init__(self) -> None:
         for name in ("quiet_from", "quiet_to", "daily_check_at"):
@@ -168,14 +166,11 @@ class CaseSettings:
             "tip_off_hours",
             "query_hours",
             "daily_check_reminder_hours",
-            "training_valid_days",
             "training_notice_days",
             "training_min_hours",
         ):
             if not 1 <= getattr(self, name) <= 3650:
                 raise ValueError(f"cases.{name} is {getattr(self, name)}; expected 1 to 3650.")
-        if not 1 <= self.training_pass_mark <= 100:
-            raise ValueError(f"cases.training_pass_mark is {self.training_pass_mark}; expected 1 to 100.")
 
     @property
     def quiet_from_time(self) -> time:

@@ -315,11 +315,11 @@ def take(
     due_at = datetime.fromisoformat(str(values[step.due_from])) if step.due_from and values.get(step.due_from) else None
     if machine.state(step.target).is_final:
         case.closed_at = at
+    if step.effect is not None:  # before the clock is set: it may need what the effect found out
+        step.effect(attempt)
     _set_clock(case, machine, at, due_at)
     entry = _append(writing, case, step.name, source, attempt.actor, at, attempt.reason, values)
     _tell(writing, case, entry, step.tells)
-    if step.effect is not None:
-        step.effect(attempt)
     return case
 
 

@@ -10,8 +10,10 @@ from sqlalchemy.orm import Session
 from config.errors import GatehouseError
 from protocol.credentials import venue_code
 from protocol.status_list import VenueSerials
-from server.audit import Thing, audit
+from server.audit import SYSTEM, Thing, audit
+from server.cases.kernel import CaseError
 from server.codes.models import LIVE, LIVE_VALUES, CodeState, PosterPrint, VenueCode
+from server.codes.workflow import case_of_code, move_code
 from server.context import house
 from server.db import lock_chain
 from server.keystore import ALG, IssuerUse
@@ -59,6 +61,8 @@ def issue(writing: Session, door: Entrance, *, by: str) -> VenueCode:
     )
     writing.add(code)
     writing.flush()
+    writing.refresh(code, ["door"])
+    case_of_code(writing, code, opened_by=by)
     audit(writing, "code.issued", thing(code, door), f"version {version}")
     return code
 
@@ -68,7 +72,7 @@ def record_print(writing: Session, code: VenueCode, form: str, *, by: str) -> No
     _require_live(code)
     writing.add(PosterPrint(serial=code.serial, at=house().now(), by=by, form=form))
     if code.kind is CodeState.ISSUED:
-        code.state = CodeState.PRINTED.value
+        _move(writing, code, "print", form)
     audit(writing, "code.printed", thing(code, code.door), form)
 
 
@@ -82,27 +86,33 @@ def record_posting(writing: Session, code: VenueCode, note: str) -> int:
         raise CodeError("Print the poster first.")
     now = house().now()
     code.posted_at, code.posted_note = now, note
-    code.state = (CodeState.ACTIVE if code.door.venue.keeper_name else CodeState.POSTED).value
+    if code.kind is CodeState.PRINTED:
+        _move(writing, code, "post", note)
+        if code.door.venue.keeper_name:
+            _move(writing, code, "activate", by=SYSTEM)
+    elif code.kind is CodeState.REPOSTING:
+        _move(writing, code, "repost", note)
     audit(writing, "code.posted", thing(code, code.door), note)
     older = writing.scalars(
         select(VenueCode).where(
             VenueCode.venue_id == code.venue_id,
             VenueCode.entrance == code.entrance,
             VenueCode.version < code.version,
-            VenueCode.state.in_(LIVE_VALUES),
+            VenueCode.state.in_((*LIVE_VALUES, CodeState.SUSPENDED.value)),
         )
     ).all()
     for old in older:
-        old.state, old.ended_at = CodeState.SUPERSEDED.value, now
-        old.end_reason = f"replaced by version {code.version}"
+        step = "renew" if old.kind is CodeState.RENEWAL_DUE else "supersede"
+        _move(writing, old, step, f"replaced by version {code.version}", by=SYSTEM)
         audit(writing, "code.superseded", thing(old, code.door), old.end_reason)
     return len(older)
 
 
 def revoke(writing: Session, code: VenueCode, reason: str) -> None:
     """End a code for good; kiosks learn it from the next status list and refuse it from then on (V-44)."""
-    _require_live(code)
-    code.state, code.ended_at, code.end_reason = CodeState.REVOKED.value, house().now(), reason
+    if code.kind is not CodeState.SUSPENDED:
+        _require_live(code)
+    _move(writing, code, "revoke", reason)
     audit(writing, "code.revoked", thing(code, code.door), reason)
 
 
@@ -111,7 +121,7 @@ def keeper_named(writing: Session, venue_id: bytes) -> None:
     for code in writing.scalars(
         select(VenueCode).where(VenueCode.venue_id == venue_id, VenueCode.state == CodeState.POSTED.value)
     ):
-        code.state = CodeState.ACTIVE.value
+        _move(writing, code, "activate", by=SYSTEM)
         audit(writing, "code.activated", thing(code, code.door))
 
 
@@ -138,3 +148,10 @@ def _require_live(code: VenueCode) -> None:
         raise CodeError("This code has ended; issue a new one.")
     if code.is_expired(house().now()):
         raise CodeError("This code has expired; issue a new one.")
+
+
+def _move(writing: Session, code: VenueCode, step: str, reason: str = "", *, by: str | None = None) -> None:
+    try:
+        move_code(writing, code, step, reason, by=by)
+    except CaseError as error:
+        raise CodeError(error.message, hint=error.hint) from error

@@ -13,12 +13,20 @@ from server.venues.models import VENUE_ID_BYTES, Entrance
 
 
 class CodeState(Enum):
-    """Life of a venue code (SM-02). Expiry is not a state that somebody sets: it follows from `expires_at`."""
+    """Life of a venue code (SM-02), moved by server/codes/workflow.py.
+
+    A code is over at `expires_at` whether or not the worker has noted it as EXPIRED.
+    """
 
     ISSUED = "issued"
     PRINTED = "printed"
     POSTED = "posted"  # hangs at its entrance; no responsible person is named yet
     ACTIVE = "active"  # hangs, and a responsible person is named
+    RENEWAL_DUE = "renewal_due"  # in use, and ends soon
+    REPOSTING = "reposting"  # damaged, or its entrance has moved: to be hung anew
+    SUSPENDED = "suspended"  # refused until it is let back
+    RENEWED = "renewed"  # ended soon, and a newer version hangs
+    EXPIRED = "expired"
     REVOKED = "revoked"
     SUPERSEDED = "superseded"  # a newer version hangs
 
@@ -28,10 +36,22 @@ STATE_NAMES: dict[CodeState, str] = {
     CodeState.PRINTED: "Printed",
     CodeState.POSTED: "Posted",
     CodeState.ACTIVE: "In use",
+    CodeState.RENEWAL_DUE: "To be renewed",
+    CodeState.REPOSTING: "To be hung anew",
+    CodeState.SUSPENDED: "Suspended",
+    CodeState.RENEWED: "Renewed by a newer version",
+    CodeState.EXPIRED: "Expired",
     CodeState.REVOKED: "Revoked",
     CodeState.SUPERSEDED: "Replaced",
 }
-LIVE = (CodeState.ISSUED, CodeState.PRINTED, CodeState.POSTED, CodeState.ACTIVE)
+LIVE = (
+    CodeState.ISSUED,
+    CodeState.PRINTED,
+    CodeState.POSTED,
+    CodeState.ACTIVE,
+    CodeState.RENEWAL_DUE,
+    CodeState.REPOSTING,
+)
 LIVE_VALUES = tuple(state.value for state in LIVE)
 
 

@@ -29,6 +29,7 @@ _REFUSALS = {
         "This kiosk was reported lost and its key is refused. If you found it, bring it to the administrator.",
     ),
 }
+_REFUSALS[KioskState.REVOKED] = _REFUSALS[KioskState.LOST]
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from server.ingest.appending import open_journal
 from server.ingest.devices import offset_ms, plain, require_active, to_ms
 from server.ingest.refusals import Refused
 from server.kiosks.models import EnrolmentCode, Kiosk, KioskState
+from server.kiosks.workflow import case_of_kiosk
 
 
 def enrol(writing: Session, request: EnrolRequest, body: bytes, vault_keys: bytes, now: datetime) -> EnrolAnswer:
@@ -73,6 +74,7 @@ def _new_kiosk(writing: Session, kiosk_id: bytes, code: EnrolmentCode, request: 
     writing.flush()
     open_journal(writing, kiosk_id, now)
     code.used_at, code.kiosk_id = now, kiosk_id
+    case_of_kiosk(writing, kiosk, now)
     area_path = code.door.venue.area.path
     audit(
         writing,

@@ -15,6 +15,7 @@ from server.ingest.devices import MOST_MS, moment, offset_ms, plain, require_act
 from server.ingest.models import Fork, JournalBoot
 from server.ingest.prepared import Prepared
 from server.kiosks.models import Kiosk, KioskState
+from server.kiosks.workflow import note_contact
 
 LONGEST_AGO = timedelta(days=3650)  # an opening test before this was never done, or its clock was
 
@@ -52,6 +53,7 @@ def take(
     kiosk.last_sequence = appended.sequence
     if is_news and not was_carried:
         _note(kiosk, upload, appended, now)
+        note_contact(writing, kiosk, now)
     if appended.new_fork is not None:
         audit(
             writing,
@@ -108,5 +110,3 @@ def _note(kiosk: Kiosk, upload: Upload, appended: Appended, now: datetime) -> No
         "parts": {plain(part, 64): plain(state, 64) for part, state in upload.health},
         "faults": [plain(fault, 64) for fault in upload.faults],
     }
-    if kiosk.state == KioskState.ENROLLED.value and upload.bundle_version > 0:
-        kiosk.state = KioskState.ACTIVE.value

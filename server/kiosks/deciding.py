@@ -13,8 +13,10 @@ from config.errors import GatehouseError
 from protocol.credentials import enrolment_code
 from protocol.enrolment import token_id, token_secret
 from server.audit import Thing, audit
+from server.cases.kernel import CaseError, acting
 from server.context import house
 from server.kiosks.models import EnrolmentCode, Kiosk, KioskState
+from server.kiosks.workflow import move_kiosk
 from server.vault_keys import read_vault_keys
 from server.venues.models import Entrance
 
@@ -43,12 +45,18 @@ class Step:
     is_final: bool
 
 
-_SERVING = frozenset({KioskState.ENROLLED, KioskState.ACTIVE})
+_SERVING = frozenset({KioskState.ENROLLED, KioskState.PROVISIONED, KioskState.ACTIVE})
 STEPS: dict[Decision, Step] = {
     Decision.SUSPEND: Step(_SERVING, KioskState.SUSPENDED, False),
     Decision.RESUME: Step(frozenset({KioskState.SUSPENDED}), KioskState.ACTIVE, False),
     Decision.RETIRE: Step(_SERVING | {KioskState.SUSPENDED}, KioskState.RETIRED, True),
     Decision.LOST: Step(_SERVING | {KioskState.SUSPENDED}, KioskState.LOST, True),
+}
+KERNEL_STEPS: dict[Decision, str] = {  # as server/kiosks/workflow.py calls them
+    Decision.SUSPEND: "suspend",
+    Decision.RESUME: "resume",
+    Decision.RETIRE: "retire",
+    Decision.LOST: "lose",
 }
 DECISION_NAMES: dict[Decision, str] = {
     Decision.SUSPEND: "Suspend",
@@ -67,7 +75,10 @@ def decide(writing: Session, kiosk: Kiosk, decision: Decision, reason: str) -> N
     """Take *decision* about *kiosk*; its next exchange is answered by the new state. Raises KioskError."""
     if decision not in possible(kiosk):
         raise KioskError("The kiosk's state does not allow this any more.")
-    kiosk.state = STEPS[decision].target.value
+    try:
+        move_kiosk(writing, kiosk, KERNEL_STEPS[decision], by=acting(), at=house().now(), reason=reason)
+    except CaseError as error:
+        raise KioskError(error.message, hint=error.hint) from error
     thing = Thing("kiosk", kiosk.id.hex(), kiosk.door.venue.area.path)
     audit(writing, f"kiosk.{STEPS[decision].target.value}", thing, reason)
 

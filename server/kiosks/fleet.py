@@ -50,6 +50,8 @@ TROUBLE = (Condition.UNREACHABLE, Condition.STUCK)
 def condition_of(kiosk: Kiosk, now: datetime, settings: FleetSettings) -> Condition:
     """How *kiosk* is doing at *now*."""
     state = KioskState(kiosk.state)
+    if state is KioskState.REVOKED:
+        return Condition.LOST
     if state in {KioskState.RETIRED, KioskState.LOST, KioskState.SUSPENDED}:
         return Condition(state.value)
     if kiosk.last_seen_at is None:
@@ -63,7 +65,9 @@ def condition_of(kiosk: Kiosk, now: datetime, settings: FleetSettings) -> Condit
 
 def is_in(condition: Condition, now: datetime, settings: FleetSettings) -> ColumnElement[bool]:
     """The SQL condition that picks the kiosks for which `condition_of` says *condition*."""
-    if condition in {Condition.RETIRED, Condition.LOST, Condition.SUSPENDED}:
+    if condition is Condition.LOST:
+        return Kiosk.state.in_((KioskState.LOST.value, KioskState.REVOKED.value))
+    if condition in {Condition.RETIRED, Condition.SUSPENDED}:
         return and_(Kiosk.state == condition.value)
     serving = Kiosk.state.in_(IN_SERVICE)
     if condition is Condition.WAITING:

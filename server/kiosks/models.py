@@ -17,16 +17,18 @@ PUBLIC_KEY_BYTES = 32  # Ed25519, RFC 8032
 
 
 class KioskState(Enum):
-    """Life of a kiosk (SM-19)."""
+    """Life of a kiosk (SM-19), moved by server/kiosks/workflow.py."""
 
     ENROLLED = "enrolled"  # its key is known; it has not taken a bundle yet
+    PROVISIONED = "provisioned"  # it holds keys and rules
     ACTIVE = "active"
     SUSPENDED = "suspended"  # may not exchange; comes back by a decision
     RETIRED = "retired"  # for good: key refused, disk to be wiped
     LOST = "lost"  # for good: key refused, and whoever has it is a thief
+    REVOKED = "revoked"  # lost, and all that follows from it is done
 
 
-MAY_EXCHANGE = frozenset({KioskState.ENROLLED, KioskState.ACTIVE})
+MAY_EXCHANGE = frozenset({KioskState.ENROLLED, KioskState.PROVISIONED, KioskState.ACTIVE})
 
 
 class Kiosk(Base):

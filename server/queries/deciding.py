@@ -15,9 +15,11 @@ from protocol.errors import ProtocolError
 from server.accounts.rights import Person
 from server.accounts.roles import Act, Permission
 from server.areas.models import Area
+from server.audit import SYSTEM
 from server.context import house
 from server.queries.asking import place_of
 from server.queries.models import USABLE, WAITING, QueryRow, QueryState, QueryVenue
+from server.queries.workflow import move_query
 from server.vault.approvals import KeyWord, PasskeyWord, check_key_word, check_passkey_word, read_word
 from server.vault.client import VaultClient
 from server.vault.roster import Approver, Roster
@@ -131,12 +133,12 @@ def close_expired(writing: Session, now: datetime, archive_before: datetime) -> 
         .where(QueryRow.state.in_([s.value for s in WAITING | USABLE]), QueryRow.expires_at <= now)
         .limit(1000)
     ):
-        row.become(QueryState.EXPIRED, now)
+        move_query(writing, row, "expire", by=SYSTEM, at=now)
         expired += 1
     ended = [s.value for s in (QueryState.EXPIRED, QueryState.REFUSED, QueryState.REVOKED)]
     for row in writing.scalars(
         select(QueryRow).where(QueryRow.state.in_(ended), QueryRow.expires_at <= archive_before).limit(1000)
     ):
-        row.become(QueryState.ARCHIVED, now)
+        move_query(writing, row, "archive", by=SYSTEM, at=now)
         archived += 1
     return expired, archived

@@ -19,7 +19,7 @@ from server.venues.models import Venue
 
 
 class QueryState(Enum):
-    """Life of a query (SM-06). A draft is the form that was not sent yet; it is never stored."""
+    """Life of a query (SM-06), moved by server/queries/workflow.py. A draft is the form not sent yet: never stored."""
 
     REQUESTED = "requested"
     REVIEWING = "reviewing"
@@ -31,19 +31,6 @@ class QueryState(Enum):
     ARCHIVED = "archived"
 
 
-# state -> the states it may become (SM-06)
-TRANSITIONS: dict[QueryState, frozenset[QueryState]] = {
-    QueryState.REQUESTED: frozenset(
-        {QueryState.REVIEWING, QueryState.APPROVED, QueryState.REFUSED, QueryState.EXPIRED, QueryState.REVOKED}
-    ),
-    QueryState.REVIEWING: frozenset({QueryState.APPROVED, QueryState.REFUSED, QueryState.EXPIRED, QueryState.REVOKED}),
-    QueryState.APPROVED: frozenset({QueryState.EXECUTED, QueryState.EXPIRED, QueryState.REVOKED}),
-    QueryState.EXECUTED: frozenset({QueryState.EXPIRED, QueryState.REVOKED}),
-    QueryState.EXPIRED: frozenset({QueryState.ARCHIVED}),
-    QueryState.REFUSED: frozenset({QueryState.ARCHIVED}),
-    QueryState.REVOKED: frozenset({QueryState.ARCHIVED}),
-    QueryState.ARCHIVED: frozenset(),
-}
 WAITING = frozenset({QueryState.REQUESTED, QueryState.REVIEWING})
 USABLE = frozenset({QueryState.APPROVED, QueryState.EXECUTED})
 
@@ -77,13 +64,6 @@ class QueryRow(Base):
         """The state in force at *now*: what has run out is expired, also before the worker has noted it."""
         state = QueryState(self.state)
         return QueryState.EXPIRED if state in WAITING | USABLE and now >= self.expires_at else state
-
-    def become(self, state: QueryState, now: datetime) -> None:
-        """Move to *state*; raises ValueError when SM-06 knows no such step from the state in force at *now*."""
-        before = self.state_at(now)
-        if state not in TRANSITIONS[before] and not (before is state is QueryState.EXPIRED):
-            raise ValueError(f"a query that is {before.value} cannot become {state.value}")
-        self.state = state.value
 
 
 class QueryVenue(Base):

@@ -20,6 +20,7 @@ from server.accounts.rights import person
 from server.accounts.roles import Act, Permission
 from server.areas.models import Area
 from server.audit import Thing, audit
+from server.cases.kernel import CaseError, NotAllowed
 from server.context import house
 from server.db import session
 from server.kiosks.models import Kiosk
@@ -47,6 +48,7 @@ from server.queries.words import (
     STATE_NAMES,
     refusal_name,
 )
+from server.queries.workflow import case_of_query, move_query
 from server.vault.client import VaultAway
 from server.vault.errors import Refused
 from server.vault.roster import Approver
@@ -142,6 +144,7 @@ def create() -> ResponseReturnValue:
     row = row_of(query, somebody, now)
     session().add(row)
     session().flush()
+    case_of_query(session(), row, venues, now)
     audit(session(), "query.requested", _thing(row, venues), query.legal_ground)
     session().commit()
     tell("The query was sent. Somebody else has to approve it.")
@@ -215,7 +218,7 @@ def review(query_id: str) -> ResponseReturnValue:
     """Say that one is looking into a query, so that two approvers do not do the same work."""
     row = _to_decide(session(), query_id)
     if row.state_at(house().now()) is QueryState.REQUESTED:
-        row.become(QueryState.REVIEWING, house().now())
+        _move(row, "review")
         audit(session(), "query.reviewing", _thing(row))
         session().commit()
     return redirect(url_for("queries.show", query_id=query_id), 303)
@@ -240,8 +243,8 @@ def approve(query_id: str) -> ResponseReturnValue:
         tell(AWAY, "error")
         return redirect(url_for("queries.show", query_id=query_id), 303)
     now, row = house().now(), _to_decide(session(), query_id)  # once more: it may have been decided meanwhile
-    row.become(QueryState.APPROVED, now)
     row.approval, row.decided_by, row.decided_at = word, person().id, now
+    _move(row, "approve")
     audit(session(), "query.approved", _thing(row), row.query().legal_ground)
     session().commit()
     tell("The query was approved.")
@@ -257,9 +260,8 @@ def refuse(query_id: str) -> ResponseReturnValue:
     if not form.validate_on_submit():
         tell("A reason is needed, and it holds no ID or phone numbers.", "error")
         return redirect(url_for("queries.show", query_id=query_id), 303)
-    now = house().now()
-    row.become(QueryState.REFUSED, now)
-    row.decided_by, row.decided_at, row.reason = person().id, now, form.reason.data.strip()
+    row.decided_by, row.decided_at, row.reason = person().id, house().now(), form.reason.data.strip()
+    _move(row, "refuse", row.reason)
     audit(session(), "query.refused", _thing(row), row.reason)
     session().commit()
     tell("The query was refused.")
@@ -270,7 +272,7 @@ def refuse(query_id: str) -> ResponseReturnValue:
 @signed_in
 def withdraw(query_id: str) -> ResponseReturnValue:
     """Withdraw a query: its requester or an approver. The vault closes it for ever before the row says so."""
-    form, now = ReasonForm(), house().now()
+    form = ReasonForm()
     with house().database.reading() as reading:
         digest = _to_withdraw(reading, query_id).digest
     if not form.validate_on_submit():
@@ -282,8 +284,8 @@ def withdraw(query_id: str) -> ResponseReturnValue:
         tell(AWAY, "error")
         return redirect(url_for("queries.show", query_id=query_id), 303)
     row = _to_withdraw(session(), query_id)
-    row.become(QueryState.REVOKED, now)
     row.reason = form.reason.data.strip()
+    _move(row, "withdraw" if row.requester_id == person().id else "revoke", row.reason)
     audit(session(), "query.revoked", _thing(row), row.reason)
     session().commit()
     tell("The query was withdrawn. The vault opens nothing for it any more.")
@@ -323,7 +325,7 @@ def do_look(query_id: str) -> ResponseReturnValue:
             return redirect(url_for("queries.show", query_id=query_id), 303)
     noted = session().get_one(QueryRow, row.id)
     if noted.state_at(now) is QueryState.APPROVED:
-        noted.become(QueryState.EXECUTED, now)
+        _move(noted, "look")
     session().add(
         Look(
             query_id=row.id,
@@ -442,6 +444,16 @@ def _to_decide(reading: Session, query_id: str) -> QueryRow:
     if row.state_at(house().now()) not in WAITING:
         abort(409)
     return row
+
+
+def _move(row: QueryRow, step: str, reason: str = "") -> None:
+    """Take *step* with the query as the signed-in person; 409 when it is no longer possible, 404 out of reach."""
+    try:
+        move_query(session(), row, step, by=person(), at=house().now(), reason=reason)
+    except NotAllowed:
+        abort(404)
+    except CaseError:
+        abort(409)
 
 
 def _thing(row: QueryRow, venues: Sequence[Venue] | None = None) -> Thing:

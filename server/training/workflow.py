@@ -1,10 +1,18 @@
-"""Training and access as a workflow (SM-23): hours, a test, a pass, a signed agreement, and then personal data."""
+"""Training and access as a workflow (SM-23): hours, a test, a pass, a signed agreement, and then personal data.
+
+What opens personal data is the accounts' own gate (server/accounts/gates.py); this workflow tells it of passes and
+signatures, and of what is withdrawn.
+"""
 
 from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+from sqlalchemy import update
+
 from config.server import ServerSettings
+from server.accounts.gates import record_pass, sign_agreement
+from server.accounts.models import TrainingPass
 from server.accounts.roles import Act, Permission, Role
 from server.cases.machine import ABOUT, Attempt, Clock, Field, Guard, Machine, State, Step, holders
 from server.cases.models import Case
@@ -18,25 +26,45 @@ ENOUGH_HOURS = Guard(
 )
 ENOUGH_MARKS = Guard(
     "The score is below the pass mark.",
-    lambda attempt: float(attempt.case.facts.get("score", 0)) >= attempt.settings.cases.training_pass_mark,
+    lambda attempt: float(attempt.case.facts.get("score", 0)) >= attempt.settings.accounts.training_pass_mark,
 )
 TOO_FEW_MARKS = Guard(
     "The score is at or above the pass mark.",
-    lambda attempt: float(attempt.case.facts.get("score", 0)) < attempt.settings.cases.training_pass_mark,
+    lambda attempt: float(attempt.case.facts.get("score", 0)) < attempt.settings.accounts.training_pass_mark,
 )
 
 GOOD_ENOUGH = Guard(
     "The score is below the pass mark.",
-    lambda attempt: float(attempt.values.get("score", 0)) >= attempt.settings.cases.training_pass_mark,
+    lambda attempt: float(attempt.values.get("score", 0)) >= attempt.settings.accounts.training_pass_mark,
     needs_values=True,
 )
 
 
-def _grant(attempt: Attempt) -> None:
-    """From the signature on, for as long as a pass holds."""
-    until = attempt.at + timedelta(days=attempt.settings.cases.training_valid_days)
-    attempt.case.facts = {**attempt.case.facts, "valid_until": until.isoformat()}
-    attempt.case.due_at = _notice(attempt.case, attempt.settings)
+def _pass(attempt: Attempt) -> None:
+    """The accounts' own gate learns of the pass; it opens nothing before the agreement is signed."""
+    case = attempt.case
+    score = int(float(attempt.values.get("score", case.facts.get("score", 0))))
+    recorder = attempt.person.id if attempt.person is not None else None
+    found = record_pass(attempt.database, _trainee(case), score, attempt.at, recorded_by=recorder)
+    case.facts = {**case.facts, "valid_until": found.ends_at.isoformat()}
+
+
+def _sign(attempt: Attempt) -> None:
+    sign_agreement(attempt.database, _trainee(attempt.case), attempt.at)
+
+
+def _withdraw(attempt: Attempt) -> None:
+    """From now on no pass of this person holds."""
+    attempt.database.execute(
+        update(TrainingPass)
+        .where(TrainingPass.user_id == _trainee(attempt.case), TrainingPass.ends_at > attempt.at)
+        .values(ends_at=attempt.at)
+    )
+
+
+def _trainee(case: Case) -> str:
+    assert case.person_id is not None  # the form opens none without an account
+    return case.person_id
 
 
 def _end(case: Case, _settings: ServerSettings) -> datetime | None:
@@ -99,6 +127,7 @@ TRAINING = Machine(
             roles=TRAINS,
             apart_from=(ABOUT,),
             guards=(ENOUGH_MARKS,),
+            effect=_pass,
             tells=("about",),
         ),
         Step(
@@ -126,7 +155,7 @@ TRAINING = Machine(
                     must_be=True,
                 ),
             ),
-            effect=_grant,
+            effect=_sign,
         ),
         Step("fall_due", "The pass ends soon", ("access_granted",), "expiring", tells=("about",)),
         Step("end", "The pass has ended", ("expiring",), "expired", tells=("about",)),
@@ -142,7 +171,7 @@ TRAINING = Machine(
                 Field("score", "Score", "number", least=0, most=100),
             ),
             guards=(GOOD_ENOUGH,),
-            effect=_grant,
+            effect=_pass,
             tells=("about",),
         ),
         Step(
@@ -163,6 +192,7 @@ TRAINING = Machine(
             needs_reason=True,
             is_work=False,
             is_danger=True,
+            effect=_withdraw,
             tells=("about",),
         ),
     ),

@@ -8,16 +8,20 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
+from flask import Flask
 from sqlalchemy import select, text, update
 from sqlalchemy.exc import IntegrityError
 
 from protocol.query import Approval, Query
-from server.accounts.models import RoleAssignment
+from server.accounts.models import RoleAssignment, User
+from server.accounts.rights import person_of
 from server.audit import AuditEvent
+from server.cases.kernel import CaseError
 from server.context import House
 from server.queries.deciding import close_expired
-from server.queries.models import TRANSITIONS, Look, QueryRow, QueryState, VaultLine
+from server.queries.models import Look, QueryRow, QueryState, VaultLine
 from server.queries.trail import unknown_openings
+from server.queries.workflow import LOG_QUERY, move_query
 from server.vault.approvals import KeyWord
 from server.vault.client import VaultClient
 from server.vault.indexing import index_new
@@ -271,12 +275,20 @@ def test_what_has_run_out_is_noted_and_later_archived(as_person: As, ask: Ask, h
     assert row_at(house, address).state == "archived"
 
 
-def test_every_state_of_a_query_leads_to_an_end() -> None:
-    reached = {QueryState.REQUESTED}
-    while (more := {after for state in reached for after in TRANSITIONS[state]} | reached) != reached:
-        reached = more
-    assert reached == set(QueryState)
-    assert [state for state in QueryState if not TRANSITIONS[state]] == [QueryState.ARCHIVED]
+def test_every_state_of_a_query_is_one_of_its_workflow() -> None:
+    assert {state.value for state in QueryState} == {state.name for state in LOG_QUERY.states}
+    assert [state.name for state in LOG_QUERY.states if state.is_final] == ["archived"]
+
+
+def test_the_workflow_alone_opens_nothing(app: Flask, as_person: As, ask: Ask, house: House) -> None:
+    """An approval without a signature is refused by the kernel; the vault would not believe it anyway."""
+    address = ask(as_person("epi"))
+    with app.app_context(), house.database.writing() as writing:
+        district = person_of(writing, writing.scalars(select(User).where(User.name == "district")).one())
+        row = writing.get_one(QueryRow, bytes.fromhex(address.rsplit("/", 1)[1]))
+        with pytest.raises(CaseError, match="has to be signed"):
+            move_query(writing, row, "approve", by=district, at=house.now())
+    assert row_at(house, address).state == "requested"
 
 
 def test_a_vault_that_is_away_is_said_and_decides_nothing(
