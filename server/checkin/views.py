@@ -98,12 +98,12 @@ def scanned(token: str) -> ResponseReturnValue:
 @open_with_proof("a ticket of this server, for this poster, once", max_bytes=MAX_BODY_BYTES)
 def send(token: str) -> ResponseReturnValue:
     """Take a check-in: sealed by the browser, or typed in clear and sealed here, before anything is written."""
-    if request.mimetype != FORM_TYPE:  # files would go through a temporary file
-        abort(400)
     with house().database.reading() as reading:
         code = verified_code(reading, token)
         if (problem := _why_not(code)) is not None or code is None:
             return problem or _unknown()
+    if request.mimetype != FORM_TYPE:  # files would go through a temporary file
+        abort(400)
     vault = _vault()
     if vault is None:
         return _page("checkin/closed.html", 503, code=code, word=_word(code))
