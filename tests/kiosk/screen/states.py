@@ -86,7 +86,7 @@ SETUP = replace(
     counts=(),
     occupancy=None,
     notices=(),
-    prompt=Text("本机代码 7F3K-29QX", "This kiosk's code 7F3K-29QX"),
+    prompt=Text("本机编号 7f3a 29c0 · 网络地址 192.168.1.23", "Device 7f3a 29c0 · address 192.168.1.23"),
 )
 
 CLOSED = replace(
