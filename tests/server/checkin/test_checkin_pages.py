@@ -6,6 +6,7 @@ import base64
 import logging
 import re
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -146,6 +147,17 @@ def test_its_journal_is_chained_and_its_key_is_kept_once(visitor: Visitor, house
         chain = record.hash_after(chain)
         assert row.hash == chain
     assert (journal.sequence, journal.head) == (3, chain)
+
+
+def test_many_phones_at_once_make_one_chain_without_gaps(app: Flask, visitor: Visitor, house: House) -> None:
+    tickets = [visitor.ticket() for _ in range(12)]
+
+    def press(ticket: str) -> int:
+        return Visitor(app.test_client(), visitor.path).sends(ticket=ticket).status_code
+
+    with ThreadPoolExecutor(6) as crowd:
+        assert set(crowd.map(press, tickets)) == {200}
+    assert [row.sequence for row, _ in held(house)] == list(range(1, 13))
 
 
 def test_a_new_day_begins_a_new_epoch(visitor: Visitor, house: House, clock: Clock) -> None:
