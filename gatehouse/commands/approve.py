@@ -6,8 +6,9 @@
     gatehouse approve sign ID --server URL --user anna --key anna.key
 
 What is shown is decoded from the very bytes that are signed, not from what the server says about them; only the venues'
-names are the server's. The key never leaves this machine. Your password is asked for, or read from
---password-file; the key's passphrase is asked for, or read from --passphrase-file.
+names are the server's. The key never leaves this machine. Your password, and the code of your second factor where the
+account has one, are asked for, or read from --password-file and --code-file; the key's passphrase is asked for, or read
+from --passphrase-file.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -94,6 +95,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         one.add_argument("--server", required=True, help="the console's address, https://HOST")
         one.add_argument("--user", required=True, help="your user name in the console")
         one.add_argument("--password-file", type=Path)
+        one.add_argument("--code-file", type=Path, help="your second factor's code; default: ask when it is wanted")
         one.add_argument("--ca", type=Path, help="the certificate authority's file, where it is your own")
         if name == "sign":
             one.add_argument("--key", type=Path, required=True, help="your approval key")
@@ -106,7 +108,11 @@ def run(args: argparse.Namespace) -> int:
     if args.action == "keygen":
         return _keygen(args)
     server = Server(args.server, args.ca)
-    server.sign_in(args.user, _secret(args.password_file, f"Password of {args.user}: "))
+    server.sign_in(
+        args.user,
+        _secret(args.password_file, f"Password of {args.user}: "),
+        lambda: _secret(args.code_file, "Code of your authenticator app, or a recovery code: "),
+    )
     waiting = server.waiting()
     if args.action == "list":
         for one in waiting:
@@ -162,6 +168,7 @@ class Answer:
 
     status: int
     text: str
+    location: str = ""  # where a 303 leads
 
 
 class Server:
@@ -177,8 +184,11 @@ class Server:
         self._session.verify = str(ca) if ca else True
         self._token = ""
 
-    def sign_in(self, user: str, password: str) -> None:
-        """Sign in as a browser does; raises ApproveError when name or password is wrong."""
+    def sign_in(self, user: str, password: str, code: Callable[[], str]) -> None:
+        """Sign in as a browser does; *code* is asked for where the account has a second factor.
+
+        Raises ApproveError when name, password or code is wrong.
+        """
         page = self._ask("GET", "/sign-in")
         found = re.search(r'name="csrf_token" value="([^"]+)"', page.text)
         if page.status != 200 or not found:
@@ -187,6 +197,12 @@ class Server:
         answer = self._ask("POST", "/sign-in", fields)
         if answer.status != 303:
             raise ApproveError("The sign-in failed.", hint="Name or password is wrong, or wait a little and try again.")
+        if answer.location != "/sign-in/second":
+            return
+        found = re.search(r'name="csrf_token" value="([^"]+)"', self._ask("GET", "/sign-in/second").text)
+        fields = {"csrf_token": found[1] if found else "", "code": code()}
+        if self._ask("POST", "/sign-in/second", fields).status != 303:
+            raise ApproveError("The code is wrong, or was used already.", hint="Wait for the next one and try again.")
 
     def waiting(self) -> list[Waiting]:
         """What waits for this person. Raises ApproveError for an account without the right, and for strange answers."""
@@ -194,7 +210,10 @@ class Server:
         if answer.status == 403:
             raise ApproveError("This account approves no queries.", hint="Ask the administrator of your area.")
         if answer.status == 303:
-            raise ApproveError("The account has a first password.", hint="Sign in with a browser and change it first.")
+            raise ApproveError(
+                "The account has a first password, or needs a second factor.",
+                hint="Sign in with a browser and set it up first.",
+            )
         try:
             item: Any = json.loads(answer.text)
             self._token = str(item["csrf_token"])
@@ -231,7 +250,8 @@ class Server:
             ) from error
         if len(body) > MAX_ANSWER_BYTES:
             raise ApproveError(f"{self._base} answers with too much.", hint="Is this the console?")
-        return Answer(answer.status_code, body.decode("utf-8", "replace"))
+        location = answer.headers.get("Location", "")
+        return Answer(answer.status_code, body.decode("utf-8", "replace"), location)
 
 
 def _keygen(args: argparse.Namespace) -> int:

@@ -134,6 +134,8 @@ def _gate() -> ResponseReturnValue | None:
         and request.headers.get("Transfer-Encoding")
     ):
         abort(411)  # a form of unknown length would be cut off at the limit and then be read as if it were whole
+    if any("\0" in value for value in request.args.values()):  # no browser sends one, and PostgreSQL takes none
+        abort(400)
     _who_is_it()  # (4)
     if access.gate is not Gate.OPEN and g.person is None:
         if request.method in {"GET", "HEAD"}:
@@ -143,6 +145,8 @@ def _gate() -> ResponseReturnValue | None:
         _refuse_other_sites(sends_no_referrer=bool(access.proof))
         if not access.proof:
             csrf.protect()
+            if any("\0" in value for value in request.form.values()):
+                abort(400)
     if access.rights and not g.person.holds_any(access.rights):  # (6)
         abort(403)
     if g.person is not None and access.gate is not Gate.OPEN:  # (7)
