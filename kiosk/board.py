@@ -195,7 +195,7 @@ def _verdict(station: Showing, lane: Lane, now_s: float) -> VerdictView:
         next_step=words.next_step if words else None,
         staff=words.staff if words else None,
         code=code,
-        temperature=f"{reading.shown_celsius:.1f}" if reading else None,
+        temperature=f"{reading.shown_celsius:.1f}" if reading and face is not Face.STOP else None,
         masked_name=credential.name_masked if credential and face is not Face.STOP else None,
         reference=f"#{station.sequence:06d}" if station.sequence else "",
         closes_in_ms=max(0, int((station.until_s - now_s) * 1000)) if face is Face.PASS else None,

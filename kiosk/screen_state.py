@@ -48,7 +48,7 @@ class VerdictView:
     next_step: Text | None  # for the visitor
     staff: Text | None  # for the staff: what to check
     code: str  # stable code of the first reason, for voice and for staff
-    temperature: str | None  # "36.5", one decimal, only when it was measured
+    temperature: str | None  # "36.5", one decimal, only when it was measured; never on a stop screen
     masked_name: str | None  # never on a stop screen
     reference: str  # "#000123"; points at the record, not at the person
     closes_in_ms: int | None  # None: stays until acknowledged or until another code comes

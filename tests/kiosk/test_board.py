@@ -121,6 +121,14 @@ def test_a_kiosk_that_cannot_record_stands_there_as_out_of_service(rig: Rig) -> 
     assert shown.view is View.CLOSED and not shown.is_closed and shown.banner.level == "bad"
 
 
+def test_a_stop_tells_those_behind_no_figure(tmp_path: Path) -> None:
+    with Rig(tmp_path, body_celsius=38.6) as rig:
+        rig.walk([rig.issuer.code(datetime.now(UTC), 1)])
+        until(rig, lambda: isinstance(rig.lane.station.state, Showing))
+        shown = board(rig.lane).verdict
+        assert shown is not None and (shown.code, shown.temperature, shown.masked_name) == ("fever", None, None)
+
+
 def test_two_people_with_the_same_answer_are_both_heard(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     """A journal that refuses gives each person the same words and no reference; the second one must be heard too."""
 

@@ -24,8 +24,20 @@ from tests.kiosk.screen.test_looks import wait_until
 
 TOP = Path(__file__).resolve().parents[3]
 WIDE, TALL, SMALL = (1280, 800), (1080, 1920), (800, 480)
-VIEWS = ("idle", "idle-offline", "measuring", "pass", "check", "stop", "unknown", "setup")
-PANEL = ("hold", "proxy", "manual", "card", "fault")
+VIEWS = (
+    "idle",
+    "idle-offline",
+    "measuring",
+    "pass",
+    "check",
+    "stop",
+    "unknown",
+    "setup",
+    "closed",
+    "emergency",
+    "exit",
+)
+PANEL = ("hold", "proxy", "manual", "card", "door", "fault")
 
 
 def take(folder: Path) -> list[Path]:

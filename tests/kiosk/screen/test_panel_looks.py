@@ -168,6 +168,53 @@ def test_a_typed_proxy_scan_needs_no_keyboard(hands: Hands, pressed: Pressed) ->
     assert (action.relation, action.helper_name) == (Relation.NEIGHBOUR, "李")
 
 
+def _by_paper_or_card(hands: Hands) -> None:
+    hands.tap('section:not([hidden]) [data-go="1"]')
+    hands.tap(".tick")
+    hands.tap('section:not([hidden]) [data-go="1"]')
+    hands.tap("button[type=submit]")
+
+
+def _by_card(hands: Hands) -> None:
+    hands.tap('label:has([value="id_card"])')
+    _by_paper_or_card(hands)
+
+
+def _by_typing(hands: Hands) -> None:
+    hands.tap('label:has([value="typed"])')
+    hands.tap('[data-insert="王"]')
+    hands.tap('[data-insert="女士"]')
+    hands.type_keys('[name="person.number"]', "11010519491231002X")
+    hands.tap('section:not([hidden]) [data-go="1"]')
+    hands.tap(".tick:has([name=consent])")
+    hands.tap('section:not([hidden]) [data-go="1"]')
+    hands.tap("button[type=submit]")
+
+
+WAYS: dict[str, tuple[Callable[[Hands], None], int, int]] = {  # in the manual's words: taps, and fields typed into
+    "Paper code": (_by_paper_or_card, 4, 0),
+    "ID card": (_by_card, 5, 0),
+    "Typed": (_by_typing, 26, 2),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_proxy_scan_takes_three_steps_and_the_taps_that_the_manual_says(
+    hands: Hands, pressed: Pressed, way: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    walk, taps, fields = WAYS[way]
+    hands.sign_in()
+    hands.go("panel/proxy")
+    steps = len(hands.driver.find_elements(By.CSS_SELECTOR, "[data-step]"))
+    walk(hands)
+    wait_until(lambda: pressed.actions and isinstance(pressed.actions[-1], ProxyEntry))
+    with capsys.disabled():
+        print(f"proxy scan, {way}: {steps} steps, {hands.taps} taps, {fields} fields typed into")
+    assert (steps, hands.taps) == (3, taps)
+    manual = (Path(__file__).parents[3] / "docs" / "manual" / "staff.en.md").read_text(encoding="utf-8")
+    assert f"| {way} | {taps} | {fields} |" in manual
+
+
 def test_forgotten_consent_leads_back_to_its_step(hands: Hands, pressed: Pressed) -> None:
     hands.sign_in()
     hands.go("panel/proxy")

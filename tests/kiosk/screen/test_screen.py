@@ -124,12 +124,13 @@ def test_the_page_stands_by_itself_without_a_script(screen: Screen, name: str) -
     assert shown.zh in text
 
 
-def test_a_stop_screen_names_nobody(screen: Screen) -> None:
+def test_a_stop_screen_names_nobody_and_gives_no_figure(screen: Screen) -> None:
     state = verdict("fever")
     assert state.verdict is not None
     object.__setattr__(state.verdict, "masked_name", "王*明")
     screen.publish(state)
-    assert "王*明" not in requests.get(screen.address, timeout=TIMEOUT_S).text
+    page = requests.get(screen.address, timeout=TIMEOUT_S).text
+    assert "体温偏高" in page and "王*明" not in page and "38.1" not in page
 
 
 def test_what_the_station_writes_is_never_taken_for_markup(screen: Screen) -> None:
