@@ -32,6 +32,8 @@ from kiosk.enrol import EnrolError, Identity, device_code, enrol_by_text, load_i
 from kiosk.inspection import InspectorView, inspect
 from kiosk.inspectors import PassAnswer, answer_pass
 from kiosk.lane import Lane, RulesInForce
+from kiosk.link_state import LinkState
+from kiosk.offline_test import EVENT, OfflineTests, Seen, begin
 from kiosk.opening import OpeningTests, board_part
 from kiosk.panel_session import Operator
 from kiosk.provider import make_enquiries
@@ -40,14 +42,14 @@ from kiosk.screen_state import Text
 from kiosk.service_notify import ServiceNotify
 from kiosk.slots import Slots
 from kiosk.store import Journal, journal_bytes
-from kiosk.syncer import Health, Syncer
+from kiosk.syncer import Health, Syncer, SyncStatus
 from protocol.bundle import PlaceNames
 from protocol.counting import PART
 from protocol.credentials.model import Checked
 from protocol.policy import EntryPolicy
 from protocol.staff import StaffList
 from protocol.trust import TrustList
-from protocol.words import Direction
+from protocol.words import Direction, Outcome
 
 log = logging.getLogger("gatehouse.kiosk")
 
@@ -85,6 +87,7 @@ class Entrance:
         self.desk: Desk | None = None
         self.opening: OpeningTests | None = None
         self.machine: tuple[PartHealth, ...] = ()
+        self.offline = OfflineTests(settings.data_dir)
         self.service = ServiceNotify()
         screen = replace(settings.screen, voice_cache=settings.data_dir / settings.screen.voice_cache)
         self.screen = Screen(screen, frame_source=self._preview, on_action=self._act, on_inspect=self._inspect)
@@ -151,6 +154,8 @@ class Entrance:
                         stop.wait(ENROL_PAUSE_S)
                 else:
                     log.info("enrolled kiosk=%s", enrolment.kiosk.hex())
+                    begin(self.settings.data_dir)
+                    self.offline = OfflineTests(self.settings.data_dir)
                     return load_identity(self.settings.data_dir)
         return None
 
@@ -200,7 +205,10 @@ class Entrance:
             findings += () if sound is None else (sound,)
             test = self.opening.today() if self.opening else None
             link = Link(status.state.value, status.text)
-            self.screen.publish(board.state(lane, link, time.monotonic(), findings, board_part(test)))
+            counts = lane.journal.counts(lane.clock.day())
+            self._look_at_offline_test(lane, status, sum(counts.get(outcome.value, 0) for outcome in Outcome))
+            now_s = time.monotonic()
+            self.screen.publish(board.state(lane, link, now_s, findings, board_part(test), self.offline.parts()))
 
         self.lane = Lane(
             place=enrolment.place,
@@ -284,9 +292,16 @@ class Entrance:
         self._look_at_machine()
         parts += health_of(self.machine)
         parts += Slots(self.settings.program_dir).health()
+        parts += self.offline.health()
         parts += self.opening.health() if self.opening else ()
         faults = tuple(f for f in lane.degraded() if f != "no_network")
         return Health(tuple(parts), faults)
+
+    def _look_at_offline_test(self, lane: Lane, status: SyncStatus, passages: int) -> None:
+        """See whether the test that ends the setting up has gone on; that it passed goes on record."""
+        is_offline, is_online = (status.state is state for state in (LinkState.OFFLINE, LinkState.ONLINE))
+        if self.offline.look(Seen(is_offline, is_online, passages, status.unsent)):
+            lane.submit(lambda: lane.note_event(EVENT, (("result", "passed"),)))
 
     def _look_at_machine(self) -> None:
         """Card, supply and heat, as often as the server is spoken to; never on the lane's thread."""

@@ -88,8 +88,12 @@ class Board:
         now_s: float,
         findings: tuple[Text, ...] = (),
         opening_test: PartStatus | None = None,
+        due: tuple[PartStatus, ...] = (),
     ) -> ScreenState:
-        """The screen of this moment; *now_s* is the steady clock that the lane's states count by."""
+        """The screen of this moment; *now_s* is the steady clock that the lane's states count by.
+
+        *due*: what is still to be done at a kiosk that was just set up.
+        """
         self._revision += 1
         names, station = self.names, lane.station.state
         day = lane.clock.day()
@@ -116,7 +120,7 @@ class Board:
             entrance=Text(names.entrance_zh, names.entrance_en),
             day_word=day_word(names.word_key, day),
             banner=banner,
-            parts=parts + (() if opening_test is None else (opening_test,)),
+            parts=parts + (() if opening_test is None else (opening_test,)) + due,
             counts=tuple((name, counts.get(name, 0)) for name in COUNTED),
             occupancy=_occupancy(lane, rules),
             verdict=verdict,

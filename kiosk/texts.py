@@ -436,10 +436,15 @@ PART_NAMES: Final[dict[str, Text]] = {
     "disk": Text("存储", "Storage"),
     "rules": Text("规则", "Rules"),
     "test": Text("开门自检", "Test"),
+    "offline": Text("断网验收", "Offline test"),
 }
 # What the opening test and the device doctor try beyond the parts on the status board.
 TEST_PARTS: Final[dict[str, Text]] = PART_NAMES | {
     "queue": Text("待上传记录", "Unsent records"),
+    "card": Text("存储卡", "Memory card"),
+    "power": Text("供电", "Power supply"),
+    "heat": Text("温度", "Heat"),
+    "update": Text("程序更新", "Program"),
     "decoder": Text("识码引擎", "Code reader"),
     "scan_head": Text("扫码枪", "Scanner"),
     "voice": Text("语音", "Voice"),

@@ -55,8 +55,10 @@ def run(args: argparse.Namespace) -> int:
         return kiosk_journal.receipt(settings, args.file)
     if args.what == "enrol":
         from kiosk.enrol import enrol_by_text
+        from kiosk.offline_test import begin
 
         enrolment = enrol_by_text(settings, args.code)
+        begin(settings.data_dir)
         print(f"enrolled as kiosk {enrolment.kiosk.hex()} at {enrolment.server_url}")
         return 0
     from kiosk.app import run_kiosk

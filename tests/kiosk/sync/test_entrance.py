@@ -14,7 +14,7 @@ import requests
 
 from config.camera import CameraSettings
 from config.devices import GateSettings, IdCardSettings, ScanHeadSettings, ThermometerSettings
-from config.kiosk import KioskSettings
+from config.kiosk import KioskSettings, SyncSettings
 from config.screen import ScreenSettings
 from firmware_bridge.device import DeviceState
 from firmware_bridge.drivers.gatehouse_mcu import GatehouseMcu, McuGate
@@ -23,14 +23,16 @@ from firmware_bridge.simulators.sam_v import SamSimulator
 from firmware_bridge.simulators.scanners import Gm65Simulator, LineScannerSimulator
 from kiosk.app import Entrance
 from kiosk.enrol import device_code, enrol
+from kiosk.offline_test import begin
 from kiosk.screen import ScreenError
-from tests.kiosk.sync.house import LiveServer
+from protocol.journal import header_of
+from tests.kiosk.sync.house import Door, LiveServer, answers
 
 pytestmark = pytest.mark.slow
 
 
-def until(is_so: Callable[[], object], what: str) -> None:
-    deadline = time.monotonic() + 30
+def until(is_so: Callable[[], object], what: str, within_s: float = 30.0) -> None:
+    deadline = time.monotonic() + within_s
     while not is_so():
         assert time.monotonic() < deadline, f"never came: {what}"
         time.sleep(0.01)
@@ -158,3 +160,35 @@ def test_a_kiosk_without_a_camera_enrols_by_its_scan_head(tmp_path: Path, server
             stop.set()
             serving.join(30)
     assert not serving.is_alive()
+
+
+def test_setting_up_ends_with_a_test_without_the_network(tmp_path: Path, server: LiveServer) -> None:
+    link = tmp_path / "scanner"
+    kiosk = KioskSettings(
+        data_dir=tmp_path / "kiosk",
+        camera=CameraSettings(source="none"),
+        scan_head=ScanHeadSettings(driver="line", port=str(link), bauds=(9600,)),
+        screen=ScreenSettings(port=0, voice=False, sound="none", voice_cache=tmp_path / "voice"),
+        sync=SyncSettings(interval_s=1.0, timeout_s=1.0),
+    )
+    enrol(kiosk.data_dir, server.code())
+    begin(kiosk.data_dir)
+    with LineScannerSimulator(link) as scanner, Running(Entrance(kiosk)) as running:
+
+        def due() -> str:
+            state = requests.get(running.entrance.screen.address + "state", timeout=5).json()
+            return str(next((part["text"]["zh"] for part in state["parts"] if part["part"] == "offline"), ""))
+
+        until(lambda: running.parts().get("network") and running.parts().get("scanner"), "its rules and its devices")
+        assert "拔掉网线" in due()
+        server.fault = answers("503 Service Unavailable", b"", "text/plain")
+        until(lambda: "走一个人" in due(), "a link that has given up")
+        scanner.show("nothing that anybody knows")  # a passage all the same: held, and on record
+        until(lambda: "插回网线" in due(), "a passage without the network")
+        server.fault = None
+        until(lambda: due() == "", "everything arrived", within_s=90)
+        assert running.health()["offline_test"] == "passed"
+    door = Door.opened(kiosk.data_dir)
+    events = [header_of(record, door.id).event for record in door.journal.records_after(0, 1000)]
+    door.close()
+    assert events.count("offline_test") == 1, "that it passed is on record"
