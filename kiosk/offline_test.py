@@ -29,10 +29,10 @@ class Step(Enum):
     PASSED = "passed"
 
 
-SAID = {
-    Step.PULL: Text("第 1 步：拔掉网线", "step 1: pull the network cable"),
-    Step.PASS: Text("第 2 步：扫一个码，走一个人", "step 2: scan a code, let one person pass"),
-    Step.PLUG: Text("第 3 步：插回网线，等待上传归零", "step 3: plug it in, wait for unsent to reach 0"),
+SAID = {  # short: a line of the status board has room for seven characters
+    Step.PULL: Text("1/3 拔网线", "1/3 unplug"),
+    Step.PASS: Text("2/3 走一人", "2/3 one person"),
+    Step.PLUG: Text("3/3 插网线", "3/3 plug it in"),
 }
 
 
