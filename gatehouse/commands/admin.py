@@ -15,6 +15,7 @@
     gatehouse admin rules FILE                         put CertLogic rules over certificates in force at the kiosks
     gatehouse admin value-sets FOLDER                  put the agreed lists of codes (EU value sets) in use
     gatehouse admin audit                              check the whole audit trail; exit code 1 when it was changed
+    gatehouse admin cases                              check the history of every case; exit code 1 when one was changed
     gatehouse admin seed-demo                          fill an empty database with a made-up district
 
 Exit codes: 0 done, 1 the audit trail was changed or a journal does not fit, 2 wrong arguments, settings or
@@ -50,6 +51,7 @@ from server.bundles.rules import publish as publish_rules
 from server.bundles.rules import upload as upload_rules
 from server.bundles.staff import remove_staff, set_staff
 from server.bundles.value_sets import put_value_sets, read_folder
+from server.cases.checking import check_all
 from server.context import House, utc_now
 from server.db import Database
 from server.demo import RESIDENTS, STAFF, VENUE_ID, seed
@@ -117,6 +119,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     sets = add("value-sets", "put the agreed lists of codes (EU value sets) in use, for rules and certificates")
     sets.add_argument("folder", type=Path, help="JSON files with valueSetId, valueSetDate and valueSetValues")
     add("audit", "check the whole audit trail")
+    add("cases", "check the history of every case, and that the audit trail knows it")
     demo = add("seed-demo", "fill an empty database with a made-up district")
     demo.add_argument("--json", action="store_true", help="print the accounts as JSON")
     demo.add_argument("--anywhere", action="store_true", help="also when the server is not on localhost")
@@ -281,6 +284,15 @@ def _keys(args: argparse.Namespace, _settings: ServerSettings, house: House, _ap
     return 0
 
 
+def _cases(_args: argparse.Namespace, _settings: ServerSettings, house: House, _app: Flask) -> int:
+    with house.database.reading() as reading:
+        checked = check_all(reading)
+    for case_id, what in checked.problems:
+        print(f"case {case_id}: {what}", file=sys.stderr)
+    print(f"{checked.cases} cases with {checked.entries} entries, {len(checked.problems)} that do not hold")
+    return 1 if checked.problems else 0
+
+
 def _audit(_args: argparse.Namespace, _settings: ServerSettings, house: House, _app: Flask) -> int:
     with house.database.reading() as reading:
         broken_at, (last, digest) = first_break(reading), head(reading)
@@ -390,6 +402,7 @@ _ACTIONS = {
     "rules": _rules,
     "value-sets": _value_sets,
     "audit": _audit,
+    "cases": _cases,
     "seed-demo": _seed_demo,
 }
 

@@ -116,6 +116,17 @@ def revoke(writing: Session, code: VenueCode, reason: str) -> None:
     audit(writing, "code.revoked", thing(code, code.door), reason)
 
 
+def suspend_by_order(writing: Session, venue_id: bytes, reason: str) -> int:
+    """Suspend every live code of a venue whose rectification order is overdue (V-40); returns how many."""
+    codes = writing.scalars(
+        select(VenueCode).where(VenueCode.venue_id == venue_id, VenueCode.state.in_(LIVE_VALUES))
+    ).all()
+    for code in codes:
+        _move(writing, code, "suspend_by_order", reason, by=SYSTEM)
+        audit(writing, "code.suspended", thing(code, code.door), reason)
+    return len(codes)
+
+
 def keeper_named(writing: Session, venue_id: bytes) -> None:
     """A responsible person was named: posters that hang come into use."""
     for code in writing.scalars(

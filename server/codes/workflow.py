@@ -29,8 +29,8 @@ def _follow(attempt: Attempt) -> None:
     code.state = attempt.case.state
     if attempt.case.closed_at is not None:
         code.ended_at, code.end_reason = attempt.at, attempt.reason
-    elif attempt.step.name in {"suspend", "resume"}:
-        code.end_reason = attempt.reason if attempt.step.name == "suspend" else ""
+    elif attempt.step.name in {"suspend", "suspend_by_order", "resume"}:
+        code.end_reason = "" if attempt.step.name == "resume" else attempt.reason
 
 
 def _expires(case: Case, _settings: ServerSettings) -> datetime:
@@ -88,6 +88,7 @@ VENUE_CODE = Machine(
         ),
         Step("repost", "It hangs again", ("reposting",), "active", roles=HANGS, effect=_follow, guards=(HAS_KEEPER,)),
         _step("suspend", "Suspend", LIVE, "suspended", roles=ISSUES, needs_reason=True, is_danger=True),
+        _step("suspend_by_order", "Suspended by an overdue order", LIVE, "suspended", is_elsewhere=True),
         Step(
             "resume",
             "Let it be used again",

@@ -47,6 +47,7 @@ ACTION_NAMES: dict[str, str] = {
     "code.posted": "Poster hung",
     "code.activated": "Code in use",
     "code.superseded": "Code replaced",
+    "code.suspended": "Code suspended",
     "code.revoked": "Code revoked",
     "checkin.reference_checked": "Checked a visitor's reference",
     "kiosk.code_made": "Enrolment code made",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from server.accounts.roles import Act, Permission, Role
-from server.cases.machine import Clock, Field, Machine, State, Step, holders
+from server.cases.machine import Attempt, Clock, Field, Machine, State, Step, holders
 
 PARTS = (
     ("camera", "Camera"),
@@ -28,6 +28,12 @@ CONFIRM = holders(Permission.FAULT_REPAIR, Act.OWN) & frozenset(
     {Role.VENUE_OPERATOR, Role.VENUE_KEEPER, Role.VENUE_STAFF}
 )
 ABOVE = frozenset({Role.DISTRICT_COMMAND})
+
+
+def _free(attempt: Attempt) -> None:
+    """The same part may break again; that is another case then."""
+    attempt.case.key = None
+
 
 FAULT = Machine(
     name="fault",
@@ -74,6 +80,7 @@ FAULT = Machine(
             "mistaken",
             roles=DISPATCH,
             needs_reason=True,
+            effect=_free,
             tells=("opener",),
             is_work=False,
         ),
@@ -107,10 +114,19 @@ FAULT = Machine(
             roles=DISPATCH,
             is_work=False,
         ),
-        Step("close", "Close it", ("restored", "backfilled"), "closed", roles=DISPATCH, tells=("opener", "assignee")),
+        Step(
+            "close",
+            "Close it",
+            ("restored", "backfilled"),
+            "closed",
+            roles=DISPATCH,
+            effect=_free,
+            tells=("opener", "assignee"),
+        ),
         Step("reopen", "It is broken again", ("restored", "backfilled"), "reported", roles=CONFIRM, needs_reason=True),
         # the kiosk says by itself that the part works again
         Step("heal", "The kiosk reports it works again", ("reported", "substitute", "acknowledged"), "restored"),
+        Step("recur", "The kiosk reports it again", ("restored", "backfilled"), "reported"),
     ),
     clocks=(
         Clock(

@@ -9,7 +9,9 @@ from sqlalchemy import exists, select
 from sqlalchemy.orm import Session
 
 from protocol.exchange import Upload
+from protocol.passage import Header
 from server.audit import Thing, audit
+from server.faults.reporting import STAFF_EVENT, report_by_staff
 from server.ingest.appending import Appended, Result, append
 from server.ingest.devices import MOST_MS, moment, offset_ms, plain, require_active
 from server.ingest.models import Fork, JournalBoot
@@ -46,7 +48,15 @@ def take(
     """
     kiosk = writing.scalars(select(Kiosk).where(Kiosk.id == upload.kiosk).with_for_update()).one()
     require_active(KioskState(kiosk.state))
+    before = kiosk.last_sequence or 0
     appended = append(writing, upload, prepared, now, as_sent=as_sent)
+    reported = [
+        Header.from_bytes(one.record.header)
+        for one in prepared
+        if one.gist is not None and one.gist.event == STAFF_EVENT and before < one.gist.sequence <= appended.sequence
+    ]
+    if reported:
+        report_by_staff(writing, kiosk, reported, now)
     is_news = _is_news(writing, upload, now)
     if was_carried:
         _note_carried(kiosk, upload, appended)

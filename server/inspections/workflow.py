@@ -6,6 +6,7 @@ from datetime import timedelta
 
 from server.accounts.roles import Act, Permission, Role
 from server.cases.machine import Attempt, Clock, Field, Guard, Machine, State, Step, holders
+from server.codes.issuing import suspend_by_order
 
 PLAN = holders(Permission.INSPECTION, Act.FULL)
 VISIT = holders(Permission.INSPECTION, Act.FULL, Act.PERFORM)
@@ -26,6 +27,13 @@ BY_DAY = Field("due_on", "To be put right by", "date")
 def _works_there(attempt: Attempt) -> bool:
     somebody, venue_id = attempt.person, attempt.case.venue_id
     return somebody is not None and venue_id is not None and any(g.venue_id == venue_id for g in somebody.grants)
+
+
+def _suspend_codes(attempt: Attempt) -> None:
+    """The venue's codes are refused until the street lets them back."""
+    if attempt.case.venue_id is not None:
+        count = suspend_by_order(attempt.database, attempt.case.venue_id, attempt.reason)
+        attempt.case.facts = {**attempt.case.facts, "suspended": count}
 
 
 INSPECTION = Machine(
@@ -131,6 +139,7 @@ INSPECTION = Machine(
             roles=CLOSE,
             needs_reason=True,
             is_danger=True,
+            effect=_suspend_codes,
         ),
     ),
     clocks=(

@@ -15,7 +15,10 @@ from server.bundles.parts import vault_keys
 from server.bundles.publishing import publish_all
 from server.cases.ticking import tick
 from server.checkin.counting import drop_old_references
+from server.checks.daily import AT_ONCE as CHECKS_AT_ONCE
+from server.checks.daily import fill_in, open_checks
 from server.context import House
+from server.faults.reporting import follow_kiosks
 from server.ingest.partitions import AHEAD_DAYS, day_of, drop_before, ensure_days
 from server.kiosks.models import EnrolmentCode
 from server.queries.deciding import close_expired
@@ -77,6 +80,19 @@ def ring_clocks(house: House) -> Done:
     return Done(f"escalated={ticked.escalated} stepped={ticked.stepped}", again=not ticked.is_done)
 
 
+def follow_kiosks_faults(house: House) -> Done:
+    """Bring the faults in line with what kiosks said just now."""
+    opened, healed = follow_kiosks(house, house.now())
+    return Done(f"opened={opened} healed={healed}")
+
+
+def daily_checks(house: House) -> Done:
+    """Open today's checks, and fill in those that the kiosks have done themselves."""
+    now = house.now()
+    opened, done = open_checks(house, now), fill_in(house, now)
+    return Done(f"opened={opened} done={done}", again=opened == CHECKS_AT_ONCE)
+
+
 def forget_nonces(house: House) -> Done:
     """Forget signed calls whose time window is over."""
     with house.database.writing() as writing:
@@ -131,6 +147,8 @@ ACTIONS = (
     Action("expire_queries", timedelta(minutes=1), expire_queries),
     Action("ring_clocks", timedelta(seconds=30), ring_clocks),
     Action("keep_days", timedelta(hours=1), keep_days),
+    Action("follow_faults", timedelta(minutes=1), follow_kiosks_faults),
+    Action("daily_checks", timedelta(minutes=5), daily_checks),
     Action("forget_nonces", timedelta(minutes=10), forget_nonces),
     Action("drop_unused_codes", timedelta(hours=6), drop_unused_codes),
     Action("back_up", timedelta(minutes=10), back_up),

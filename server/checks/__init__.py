@@ -1,0 +1,1 @@
+"""The daily check of posters and devices (SM-22)."""
