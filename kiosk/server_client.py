@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
+import threading
 import time
+import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import requests
+import requests.adapters
 import urllib3
+import urllib3.connection
 
 from kiosk.link_problems import PROBLEMS, LinkProblem
 from protocol.errors import ProtocolError
@@ -42,6 +48,11 @@ class ServerClient:
         self._session = requests.Session()
         self._session.trust_env = False  # no proxies or passwords from the environment: the code named the server
         self._session.verify = str(ca_file) if ca_file else True
+        self._lines: weakref.WeakSet[urllib3.connection.HTTPConnection] = weakref.WeakSet()
+        adapter = requests.adapters.HTTPAdapter()
+        adapter.poolmanager.pool_classes_by_scheme = _pools_that_tell(self._lines)
+        self._session.mount("http://", adapter)
+        self._session.mount("https://", adapter)
 
     def close(self) -> None:
         """Close the connections."""
@@ -56,7 +67,35 @@ class ServerClient:
         return self._send("GET", path, headers, None, most_bytes)
 
     def _send(self, method: str, path: str, headers: Mapping[str, str], body: bytes | None, most_bytes: int) -> Reply:
-        deadline = self._steady_s() + 3 * self._timeout_s  # a server that drips bytes cannot hold us for ever
+        """Send and read within three time-outs in all: each byte that drips in begins the socket's own anew."""
+        was_cut = threading.Event()
+        cut = threading.Timer(3 * self._timeout_s, self._cut, (was_cut,))
+        cut.daemon = True
+        cut.start()
+        try:
+            reply = self._send_and_read(method, path, headers, body, most_bytes)
+        except LinkProblem as problem:
+            if was_cut.is_set():
+                raise LinkProblem("timeout", "the answer took too long") from problem
+            raise
+        finally:
+            cut.cancel()
+        if was_cut.is_set():  # cut within its head, an answer looks like a whole one without a body
+            raise LinkProblem("timeout", "the answer took too long")
+        return reply
+
+    def _cut(self, was_cut: threading.Event) -> None:
+        """Break off what is under way; runs in a thread of its own, while the sender waits for the next byte."""
+        was_cut.set()
+        for line in list(self._lines):
+            if line.sock is not None:
+                with contextlib.suppress(OSError):  # it ended by itself meanwhile
+                    line.sock.shutdown(socket.SHUT_RDWR)
+
+    def _send_and_read(
+        self, method: str, path: str, headers: Mapping[str, str], body: bytes | None, most_bytes: int
+    ) -> Reply:
+        deadline = self._steady_s() + 3 * self._timeout_s
         try:
             with self._session.request(
                 method,
@@ -86,7 +125,8 @@ class ServerClient:
 
     def _read(self, response: requests.Response, most_bytes: int, deadline: float) -> bytes:
         pieces, size = [], 0
-        for piece in response.iter_content(CHUNK_BYTES):
+        # what has come, and not a full chunk: else a byte now and then would keep us from looking at the clock
+        while piece := response.raw.read1(CHUNK_BYTES):
             size += len(piece)
             if size > most_bytes:
                 raise LinkProblem("too_large_answer", f"over {most_bytes} bytes")
@@ -115,6 +155,28 @@ class ServerClient:
         if status >= 500:
             raise LinkProblem("server_error", f"HTTP {status}")
         raise LinkProblem("not_our_protocol", f"HTTP {status} {kind}")
+
+
+def _pools_that_tell(lines: weakref.WeakSet[urllib3.connection.HTTPConnection]) -> dict[str, type]:
+    """Connection pools, by scheme, whose connections stand in *lines* while they live."""
+
+    class Plain(urllib3.connection.HTTPConnection):
+        def connect(self) -> None:
+            lines.add(self)
+            super().connect()
+
+    class Secure(urllib3.connection.HTTPSConnection):
+        def connect(self) -> None:
+            lines.add(self)
+            super().connect()
+
+    class PlainPool(urllib3.HTTPConnectionPool):
+        ConnectionCls = Plain
+
+    class SecurePool(urllib3.HTTPSConnectionPool):
+        ConnectionCls = Secure
+
+    return {"http": PlainPool, "https": SecurePool}
 
 
 def _told_code(body: bytes) -> str | None:

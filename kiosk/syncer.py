@@ -304,7 +304,8 @@ class Syncer:
         try:
             if answer.bundle_version > self._bundles.version:
                 self._fetch_bundle(answer.at_ms)
-            elif self._bundles.held is not None:
+            elif answer.bundle_version == self._bundles.version and self._bundles.held is not None:
+                # a server restored from a backup knows an older one: it confirms nothing
                 self._bundles.confirm(answer.at_ms)
             self._bundle_problem = None
         except (LinkProblem, ProtocolError, OSError) as error:
