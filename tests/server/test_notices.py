@@ -134,6 +134,7 @@ def test_one_still_to_come_travels_ahead_and_one_that_is_over_is_taken_away(
     assert not notice.holds_at(int(clock.at.timestamp() * 1000))
     clock.passes(hours=49)
     assert shown(house, clock) == []
+    district = sign_in(app, "district")  # sessions end with the day
     late = write(district, filled(clock, begins=-3, ends=-1))
     assert district.post(f"{late}/publication").status_code == 422
 
