@@ -89,7 +89,7 @@ TRAINING = Machine(
     one_per_person=True,
     assigns=TRAINS,
     states=(
-        State("enrolled", "Enrolled", "wait"),
+        State("enrolled", "Enrolled for training", "wait"),
         State("trained", "Trained", "wait"),
         State("tested", "Tested", "wait"),
         State("failed", "Failed", "bad"),
@@ -108,7 +108,7 @@ TRAINING = Machine(
             roles=TRAINS,
             apart_from=(ABOUT,),
             guards=(ENOUGH_HOURS,),
-            fields=(Field("hours", "Hours", "number", least=0, most=1000),),
+            fields=(Field("hours", "Hours of training", "number", least=0, most=1000),),
         ),
         Step(
             "test",
@@ -167,7 +167,7 @@ TRAINING = Machine(
             roles=TRAINS,
             apart_from=(ABOUT,),
             fields=(
-                Field("hours", "Hours", "number", least=0, most=1000),
+                Field("hours", "Hours of training", "number", least=0, most=1000),
                 Field("score", "Score", "number", least=0, most=100),
             ),
             guards=(GOOD_ENOUGH,),
