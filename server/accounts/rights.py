@@ -37,6 +37,13 @@ class Grant:
             return is_within(place.area_path, self.area_path)
         return self.venue_id is not None and self.venue_id == place.venue_id
 
+    def gives(self, permission: Permission, *acts: Act) -> bool:
+        """Whether this grant gives one of *acts* where it counts. A sector's "own" (A.3) is no area, so an industry
+        department's area does not make other people's things its own."""
+        if self.role is Role.INDUSTRY_DEPT:
+            acts = tuple(act for act in acts if act is not Act.OWN)
+        return may(self.role, permission, *acts)
+
 
 @dataclass(frozen=True, slots=True)
 class Reach:
@@ -77,7 +84,7 @@ class Person:
 
     def may_at(self, place: Place, permission: Permission, *acts: Act) -> bool:
         """Whether this person may do one of *acts* at *place*."""
-        return any(may(grant.role, permission, *acts) and grant.covers(place) for grant in self.grants)
+        return any(grant.gives(permission, *acts) and grant.covers(place) for grant in self.grants)
 
     def reach(self, permission: Permission, *acts: Act) -> Reach:
         """Everywhere this person may do one of *acts*."""
@@ -85,9 +92,7 @@ class Person:
 
     def reach_any(self, rights: tuple[Right, ...]) -> Reach:
         """Everywhere this person has one of *rights*."""
-        able = [
-            grant for grant in self.grants if any(may(grant.role, right.permission, *right.acts) for right in rights)
-        ]
+        able = [grant for grant in self.grants if any(grant.gives(right.permission, *right.acts) for right in rights)]
         return Reach(
             tuple(grant.area_path for grant in able if grant.area_path is not None),
             tuple(grant.venue_id for grant in able if grant.venue_id is not None),
