@@ -70,7 +70,7 @@ def _may_open(somebody: Person, endpoint: str) -> bool:
     roles = {grant.role for grant in somebody.grants}
     if endpoint == "residents.own_code" and not roles & RESIDENTS:  # others hold the right, and have no code
         return False
-    if endpoint == "console.home" and roles and roles <= RESIDENTS:
+    if endpoint in {"console.home", "cases.inbox"} and roles and roles <= RESIDENTS:
         return False
     access = access_of(current_app, endpoint)
     if access.gate is Gate.PERMISSION:
