@@ -30,7 +30,7 @@ from kiosk.clock import KioskClock
 from kiosk.doctor import examine
 from kiosk.enrol import Identity
 from kiosk.slots import CURRENT, GOOD, Slots, UpdateError, UpdateNote
-from kiosk.store import Journal, JournalError
+from kiosk.store import Journal, JournalError, journal_bytes
 from kiosk.verifying import verify_journal
 from protocol.errors import ProtocolError
 from protocol.journal import header_of
@@ -38,6 +38,8 @@ from protocol.update import LENGTH_BYTES, MAGIC, MAX_STATEMENT_BYTES, UpdateKind
 
 CHUNK_BYTES = 1 << 20
 ROOM = 6  # an unpacked program takes so many times its package
+COPIES = 2.2  # of the journal: one to try the new version on, one as a backup, and what SQLite writes beside them
+LEAST_FREE_BYTES = 32 * 2**20
 PROOF = "update-proof"  # in the data folder: copies that the new version is tried on
 BACKUP = "journal-before-{version}.db"
 
@@ -227,8 +229,14 @@ class Updater:
         shutil.rmtree(data / PROOF, ignore_errors=True)
         (data / PROOF).mkdir(mode=0o700)
         copy = data / PROOF / "journal.db"
+        needed = journal_bytes(self._settings.journal_path) * COPIES + LEAST_FREE_BYTES
+        if shutil.disk_usage(data).free < needed:
+            raise UpdateError(
+                f"There is no room in {data} to try the new version on a copy of the journal.",
+                hint=f"Free {int(needed) // 2**20} MB, or send the journal first.",
+                code="no_room",
+            )
         schema = _copy_journal(self._settings.journal_path, copy)
-        before = _kept(copy, data / BACKUP.format(version=self._version_of(GOOD)))
         proof = [program, "kiosk", "update", "prove", "--config", str(self._config), "--journal", str(copy)]
         done = _run(proof, self._patience.proof_s)
         if done.code != 0:
@@ -242,12 +250,11 @@ class Updater:
                 hint=f"Send everything, then install this version on a fresh kiosk ({error}).",
                 code="proof",
             ) from error
-        if _schema_of(copy) == schema:
-            before.unlink()
-        else:
+        if _schema_of(copy) != schema:
+            backup = data / BACKUP.format(version=self._version_of(GOOD))
             for old in data.glob(BACKUP.format(version="*")):
-                if old != before:
-                    old.unlink()
+                old.unlink()
+            _copy_journal(self._settings.journal_path, backup)  # nobody has touched it: the kiosk is stopped
             os.sync()
         self._step("backed_up")
 
@@ -433,6 +440,7 @@ def _copy_journal(path: Path, to: Path) -> list[str]:
     """Copy a journal as one snapshot, write-ahead log included; returns its tables. An absent one stays absent."""
     if not path.exists():
         return []
+    to.touch(0o600)
     with contextlib.closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as source:
         with contextlib.closing(sqlite3.connect(to)) as target:
             source.backup(target)
@@ -444,16 +452,6 @@ def _schema_of(path: Path) -> list[str]:
         return []
     with contextlib.closing(sqlite3.connect(path)) as db:
         return [str(row[0]) for row in db.execute("SELECT sql FROM sqlite_master WHERE sql NOT NULL ORDER BY sql")]
-
-
-def _kept(copy: Path, backup: Path) -> Path:
-    """The copy as it is before the new version touches it, kept beside the journal."""
-    if copy.exists():
-        shutil.copyfile(copy, backup)
-        backup.chmod(0o600)
-    else:
-        backup.touch(0o600)
-    return backup
 
 
 def _go_on_with(copy: Path, identity: Identity) -> None:

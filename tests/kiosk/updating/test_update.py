@@ -257,6 +257,7 @@ def test_a_version_that_changes_the_tables_leaves_a_backup(workshop: Workshop, k
     assert workshop.updater().install(workshop.package(key, first=change)).state == "done"
     backup = workshop.data / "journal-before-1.0.db"
     assert verify_journal(backup).is_chain_whole and verify_journal(backup).last >= 2
+    assert backup.stat().st_mode & 0o777 == 0o600
     with sqlite3.connect(backup) as db:
         assert not db.execute("SELECT 1 FROM sqlite_master WHERE name = 'added'").fetchall()
 
@@ -281,6 +282,14 @@ def test_the_power_may_go_between_any_two_steps(workshop: Workshop, key: Path, s
     assert workshop.settle() == "", "settled once, settled for good"
     if step in ("copied", "whole", "swapped"):  # whatever lay about is no hindrance
         assert workshop.updater().install(package).state == "done" and workshop.running() == "1.1"
+
+
+def test_no_room_for_a_copy_of_the_journal_is_said_before_anything_runs(
+    workshop: Workshop, key: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kiosk.update.LEAST_FREE_BYTES", 10**18)
+    assert refused(workshop, workshop.package(key)).code == "no_room"
+    assert not (workshop.data / "update-proof").exists() and workshop.slots.version("b") is None
 
 
 @pytest.mark.parametrize("step", ["tried", "pointed_back"])
