@@ -36,6 +36,7 @@ SUBJECTS = (
     "cases",
     "policies",
     "notices",
+    "retention",
 )
 
 MIN_SECRET_BYTES = 32

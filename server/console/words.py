@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 ACTION_NAMES: dict[str, str] = {
+    "backup.made": "Backup made and restored aside",
+    "backup.failed": "Backup failed",
+    "records.destroyed": "Records destroyed",
     "account.signed_in": "Signed in",
     "account.signed_out": "Signed out",
     "account.signed_out_everywhere": "Signed out everywhere",

@@ -31,6 +31,7 @@ ITEMS: tuple[tuple[str, str], ...] = (
     ("Queries to decide", "queries.inbox"),
     ("Who has looked", "queries.looks"),
     ("Accounts", "accounts.users.index"),
+    ("Retention", "retention.index"),
     ("Audit trail", "console.trail"),
 )
 

@@ -19,10 +19,11 @@ from server.checks.daily import AT_ONCE as CHECKS_AT_ONCE
 from server.checks.daily import fill_in, open_checks
 from server.context import House
 from server.faults.reporting import follow_kiosks
-from server.ingest.partitions import AHEAD_DAYS, day_of, drop_before, ensure_days
+from server.ingest.partitions import AHEAD_DAYS, day_of, ensure_days
 from server.kiosks.models import EnrolmentCode
 from server.queries.deciding import close_expired
 from server.queries.trail import follow_log, signing_key
+from server.retention.destroying import count_days, destroy_due, follow_the_vault
 from server.vault.client import VaultClient
 from server.vault.indexing import index_new
 
@@ -63,7 +64,8 @@ def follow_vault_log(house: House) -> Done:
     """Copy the vault's access log, verified line by line, so that cutting it shows."""
     key = signing_key(vault_keys(house))
     followed = follow_log(house.database, VaultClient(house.settings.vault_socket_path), key, house.now())
-    return Done(f"lines={followed.new_lines} problem={followed.problem or 'none'}")
+    again = follow_the_vault(house)
+    return Done(f"lines={followed.new_lines} destroyed_again={again} problem={followed.problem or 'none'}")
 
 
 def expire_queries(house: House) -> Done:
@@ -118,12 +120,13 @@ def drop_references(house: House) -> Done:
 
 
 def keep_days(house: House) -> Done:
-    """Have a place ready for the records of the next days; drop the days whose time is over."""
+    """Have a place ready for the records of the next days, count those that are over, destroy what is due."""
     today = day_of(house.now())
     made = ensure_days(house.database.engine, today, AHEAD_DAYS)
-    kept = house.settings.retention.scan_days
-    dropped = drop_before(house.database, today - kept) if kept else 0
-    return Done(f"made={made} dropped={dropped}")
+    counted = count_days(house)
+    gone = destroy_due(house)
+    words = f"made={made} counted={counted} destroyed={gone.epochs} held={gone.held} dropped={gone.rows_dropped}"
+    return Done(words, again=not gone.is_done)
 
 
 def back_up(house: House) -> Done:

@@ -116,7 +116,7 @@ def test_every_action_can_run_and_a_vault_that_is_away_fails_only_what_needs_it(
     assert ran.keys() == {action.name for action in ACTIONS}
     failed = {name for name, one in ran.items() if not one.succeeded}
     assert failed <= {"index_passages", "follow_vault_log"}
-    assert ran["publish_bundles"].words == "parts=4"
+    assert ran["publish_bundles"].words == "parts=5"
     with house.database.reading() as reading:
         assert [found.action for found in last_runs(reading)] == sorted(ran)
 
@@ -173,7 +173,7 @@ def test_the_command_runs_until_sigterm_and_shows_its_last_runs(house: House, co
     assert "worker start" in seen and "worker stop" in rest
     shown = gatehouse("worker", "--config", str(config_file), "--status")
     out, _ = shown.communicate(timeout=30)
-    assert shown.returncode == 1 and "publish_bundles" in out and "parts=4" in out
+    assert shown.returncode == 1 and "publish_bundles" in out and "parts=5" in out
 
 
 def test_status_without_any_run_says_so(house: House, config_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
