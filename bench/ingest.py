@@ -16,6 +16,7 @@ import dataclasses
 import http.client
 import itertools
 import json
+import logging
 import os
 import platform
 import secrets
@@ -28,6 +29,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -59,6 +61,7 @@ from tests.server.people import LIBRARY, furnish
 FLOOR_OF_RAW = 0.35
 FLOOR_OF_PEER = {50: 2.0, 200: 2.0, 500: 1.2}
 ROWS_A_TURN = 4000
+CONNECTIONS = 2  # at once; the records of one kiosk always travel in order
 LASTING = {"fsync": "on", "synchronous_commit": "on", "shared_buffers": "256MB", "max_wal_size": "2GB"}
 COLUMNS = tuple(JournalRecord.__table__.columns.keys())
 BENCH_PYTHON = Path(__file__).parents[1] / ".venv-bench" / "bin" / "python"
@@ -84,10 +87,8 @@ def run(argv: list[str]) -> int:
     if "sqlite" in stores and not BENCH_PYTHON.exists():
         print("Datasette is not installed: the peer is left out (./run bench ingest installs it)", file=sys.stderr)
     results = []
-    print(
-        f"{'store':<12}{'batch':>6}{'stored':>11}  {'ours/s':>9}{'server cpu us':>15}{'raw/s':>10}{'of raw':>8}", end=""
-    )
-    print(f"{'peer/s':>9}{'x peer':>8}")
+    heads = ("stored", "ours/s", "raw/s", "of raw", "peer/s", "x peer", "cpu us", "raw cpu", "peer cpu")
+    print(f"{'store':<12}{'batch':>6}" + "".join(f"{head:>10}" for head in heads))
     for store in stores:
         for stored in [0, *args.stored]:
             for batch in args.batch if not stored else args.batch[1:2] or args.batch:
@@ -122,7 +123,9 @@ def _compare(store: str, batch: int, stored: int, turns: int) -> dict[str, Any]:
         ours: list[float] = []
         cpu: list[float] = []
         raw: list[float] = []
+        raw_cpu: list[float] = []
         peer: list[float] = []
+        peer_cpu: list[float] = []
         bare = stack.enter_context(_raw(folder, cluster, stored))
         datasette = None
         if store == "sqlite" and not stored and BENCH_PYTHON.exists():
@@ -132,16 +135,18 @@ def _compare(store: str, batch: int, stored: int, turns: int) -> dict[str, Any]:
             uploads = [next(who).upload(batch) for _ in range(uploads_a_turn)]
             seconds, cpu_s = site.send(uploads)
             rows = site.rows_of(uploads)
-            seconds_raw = _timed(bare, rows)
-            seconds_peer = _timed(datasette, [_as_json(part) for part in rows]) if datasette else None
+            seconds_raw, cpu_raw = _timed(bare, rows)
+            seconds_peer, cpu_peer = datasette([_as_json(part) for part in rows]) if datasette else (0.0, 0.0)
             if turn == 0:
                 continue
             total = uploads_a_turn * batch
             ours.append(total / seconds)
             cpu.append(cpu_s / total * 1e6)
             raw.append(total / seconds_raw)
+            raw_cpu.append(cpu_raw / total * 1e6)
             if seconds_peer:
                 peer.append(total / seconds_peer)
+                peer_cpu.append(cpu_peer / total * 1e6)
         result: dict[str, Any] = {
             "store": store,
             "batch": batch,
@@ -149,25 +154,24 @@ def _compare(store: str, batch: int, stored: int, turns: int) -> dict[str, Any]:
             "ours_per_s": round(statistics.median(ours)),
             "server_cpu_us": round(statistics.median(cpu), 1),
             "raw_per_s": round(statistics.median(raw)),
+            "raw_cpu_us": round(statistics.median(raw_cpu), 1),
             "of_raw": round(statistics.median(a / b for a, b in zip(ours, raw, strict=True)), 3),
         }
         if peer:
             result["peer_per_s"] = round(statistics.median(peer))
+            result["peer_cpu_us"] = round(statistics.median(peer_cpu), 1)
             result["of_peer"] = round(statistics.median(a / b for a, b in zip(ours, peer, strict=True)), 2)
-        print(
-            f"{store:<12}{batch:>6}{stored:>11,}  {result['ours_per_s']:>9,}{result['server_cpu_us']:>15}"
-            f"{result['raw_per_s']:>10,}{result['of_raw']:>8.0%}"
-            f"{result.get('peer_per_s', 0) or '-':>9}{result.get('of_peer', '-'):>8}",
-            flush=True,
-        )
+        names = ("stored", "ours_per_s", "raw_per_s", "of_raw", "peer_per_s", "of_peer")
+        names += ("server_cpu_us", "raw_cpu_us", "peer_cpu_us")
+        print(f"{store:<12}{batch:>6}" + "".join(f"{result.get(name, '-'):>10}" for name in names), flush=True)
         return result
 
 
-def _timed(contestant: Callable[[Any], None], batches: Sequence[Any]) -> float:
-    started = time.perf_counter()
+def _timed(contestant: Callable[[Any], None], batches: Sequence[Any]) -> tuple[float, float]:
+    cpu, started = time.process_time(), time.perf_counter()
     for one in batches:
         contestant(one)
-    return time.perf_counter() - started
+    return time.perf_counter() - started, time.process_time() - cpu
 
 
 # -- ours --------------------------------------------------------------------------------------------------------------
@@ -183,30 +187,21 @@ class Site:
     seal: SealPublicKey
 
     def send(self, uploads: Sequence[Posted]) -> tuple[float, float]:
-        """Post them one after another on one connection; seconds by the clock, and of the server's processor."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
-        connection.connect()
-        connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        """Post them, each kiosk in order; seconds by the clock, and of the server's processor."""
         headers = {"Content-Type": CONTENT_TYPE, "Host": "localhost"}
-        answers = []
-        cpu, started = self._cpu_s(), time.perf_counter()
+        by_connection: list[list[Posted]] = [[] for _ in range(CONNECTIONS)]
         for posted in uploads:
-            connection.request("POST", EXCHANGE_PATH, posted.body, headers)
-            response = connection.getresponse()
-            answers.append((response.status, response.read()))
-        seconds, used = time.perf_counter() - started, self._cpu_s() - cpu
-        connection.close()
+            by_connection[posted.kiosk[0] % CONNECTIONS].append(posted)
+        seconds, used, answers = _post_all(
+            self.port, self.process.pid, EXCHANGE_PATH, headers, [[p.body for p in some] for some in by_connection]
+        )
+        uploads = [posted for some in by_connection for posted in some]
         server = self.house.keys.server_identity().public_key()
         for posted, (status, body) in zip(uploads, answers, strict=True):
             answer = Answer.from_signed(body, server, posted.body) if status == 200 else None
             if answer is None or answer.result != "ok" or answer.quarantined or answer.want != posted.last + 1:
                 raise RuntimeError(f"not taken: {status} {answer}")
         return seconds, used
-
-    def _cpu_s(self) -> float:
-        """Of the server's process, and nobody else's: PostgreSQL's own processes are not in it."""
-        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def rows_of(self, uploads: Sequence[Posted]) -> list[list[tuple[Any, ...]]]:
         """What the server made of *uploads*: a batch's rows each, as they lie in the table."""
@@ -223,6 +218,38 @@ class Site:
                 if len(batches[-1]) != posted.last - posted.first + 1:
                     raise RuntimeError("a receipted record is not in the table")
         return batches
+
+
+def _cpu_s(pid: int) -> float:
+    """Processor time of one process, and of nobody else: PostgreSQL's own processes are not in it."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _post_all(
+    port: int, pid: int, path: str, headers: dict[str, str], bodies: list[list[bytes]]
+) -> tuple[float, float, list[tuple[int, bytes]]]:
+    """Post each list on a connection of its own, all at once; seconds, the server's processor seconds, the answers."""
+    connections = [http.client.HTTPConnection("127.0.0.1", port, timeout=60) for _ in bodies]
+    for connection in connections:
+        connection.connect()
+        connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def post(connection: http.client.HTTPConnection, some: list[bytes]) -> list[tuple[int, bytes]]:
+        answers = []
+        for body in some:
+            connection.request("POST", path, body, headers)
+            response = connection.getresponse()
+            answers.append((response.status, response.read()))
+        return answers
+
+    with ThreadPoolExecutor(len(bodies)) as pool:
+        cpu, started = _cpu_s(pid), time.perf_counter()
+        answers = [answer for some in pool.map(post, connections, bodies) for answer in some]
+        seconds, used = time.perf_counter() - started, _cpu_s(pid) - cpu
+    for connection in connections:
+        connection.close()
+    return seconds, used, answers
 
 
 @dataclass(frozen=True)
@@ -331,8 +358,10 @@ def _site(folder: Path, cluster: Cluster | None) -> Iterator[Site]:
 def _serve(folder: Path, url: str, port: int) -> int:
     import waitress
 
+    logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # a full queue is what is measured
+
     settings = ServerSettings(public_url="http://localhost", data_dir=folder / "data", database_url=url)
-    waitress.serve(create_app(settings), host="127.0.0.1", port=port, threads=4, _quiet=True)
+    waitress.serve(create_app(settings), host="127.0.0.1", port=port, threads=4, recv_bytes=1 << 20, _quiet=True)
     return 0
 
 
@@ -456,7 +485,7 @@ def _as_json(rows: list[tuple[Any, ...]]) -> bytes:
 
 
 @contextmanager
-def _datasette(folder: Path) -> Iterator[Callable[[bytes], None]]:
+def _datasette(folder: Path) -> Iterator[Callable[[list[bytes]], tuple[float, float]]]:
     database = Database(f"sqlite:///{folder / 'peer.db'}")
     upgrade(database.engine)  # the same table with the same indexes, and the file in WAL mode as ours is
     database.engine.dispose()
@@ -467,21 +496,19 @@ def _datasette(folder: Path) -> Iterator[Callable[[bytes], None]]:
     command += ["--port", str(port), "--setting", "max_insert_rows", "1000"]
     with (folder / "datasette.log").open("wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log)
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    path, headers = "/peer/journal_record/-/insert", {"Content-Type": "application/json"}
 
-    def post(body: bytes) -> None:
-        connection.request("POST", "/peer/journal_record/-/insert", body, {"Content-Type": "application/json"})
-        response = connection.getresponse()
-        told = response.read()
-        if response.status != 201:
-            raise RuntimeError(f"Datasette: {response.status} {told[:300]!r}")
+    def post(bodies: list[bytes]) -> tuple[float, float]:
+        shares = [bodies[n::CONNECTIONS] for n in range(CONNECTIONS)]
+        seconds, used, answers = _post_all(port, process.pid, path, headers, shares)
+        for status, told in answers:
+            if status != 201:
+                raise RuntimeError(f"Datasette: {status} {told[:300]!r}")
+        return seconds, used
 
     try:
         _wait_for(port, process)
-        connection.connect()
-        connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         yield post
     finally:
-        connection.close()
         process.terminate()
         process.wait(30)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from sqlalchemy import func, select
+from typing import cast
+
+from sqlalchemy import Table, bindparam, func, select
 from sqlalchemy.orm import Session, undefer
 
 from protocol.bundle import Manifest, Part
 from server.bundles.models import BundlePart
 from server.bundles.parts import EVERYBODY, kiosk_scope, venue_scope
 from server.ingest.devices import to_ms
+
+_parts = cast(Table, BundlePart.__table__).c
+_NEWEST = select(func.max(_parts.version)).where(_parts.scope.in_(bindparam("scopes", expanding=True)))
 
 
 def scopes_of(kiosk: bytes, venue: bytes) -> tuple[str, str, str]:
@@ -21,8 +26,7 @@ def bundle_version(reading: Session, kiosk: bytes, venue: bytes) -> int:
 
     It never goes down: a kiosk that is moved gets a new "place", which takes a number above all others.
     """
-    scopes = scopes_of(kiosk, venue)
-    return reading.scalar(select(func.max(BundlePart.version)).where(BundlePart.scope.in_(scopes))) or 0
+    return reading.connection().scalar(_NEWEST, {"scopes": list(scopes_of(kiosk, venue))}) or 0
 
 
 def manifest(reading: Session, kiosk: bytes, venue: bytes) -> Manifest | None:

@@ -10,9 +10,22 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
-from sqlalchemy import BigInteger, Engine, Integer, LargeBinary, SmallInteger, String, Table, func, insert, select
+from sqlalchemy import (
+    BigInteger,
+    Engine,
+    Integer,
+    LargeBinary,
+    SmallInteger,
+    String,
+    Table,
+    bindparam,
+    func,
+    insert,
+    select,
+    update,
+)
 from sqlalchemy.orm import Session
 
 from protocol.exchange import Upload
@@ -41,6 +54,20 @@ _COLUMNS = (
     *("venue_id", "entrance", "at_ms", "clock", "direction", "mode", "credential", "colour", "measured", "outcome"),
     *("operator", "event"),
 )
+_journals, _epochs = cast(Table, Journal.__table__), cast(Table, Epoch.__table__)
+_HELD = (
+    select(_journals.c.kiosk_id, _journals.c.sequence, _journals.c.head)
+    .where(_journals.c.kiosk_id == bindparam("kiosk"))
+    .with_for_update()
+)
+_MOVE = (
+    update(_journals)
+    .where(_journals.c.kiosk_id == bindparam("kiosk"))
+    .values(sequence=bindparam("to"), head=bindparam("its_hash"), changed_at=bindparam("now"))
+)
+_KNOWN_EPOCHS = select(_epochs.c.epoch).where(
+    _epochs.c.kiosk_id == bindparam("kiosk"), _epochs.c.epoch.in_(bindparam("named", expanding=True))
+)
 _NO_GIST = (None,) * (len(Gist._fields) - 2)
 _INSERT = f"INSERT INTO journal_record ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"  # noqa: S608
 _COPY = f"COPY journal_record ({', '.join(_COLUMNS)}) FROM STDIN (FORMAT BINARY)"
@@ -54,6 +81,14 @@ class Result(Enum):
     OK = "ok"  # all its records are held now, or were before
     GAP = "gap"  # it begins after what we hold; nothing was taken
     FORK = "fork"  # it tells another history than the one we hold; kept aside
+
+
+class Held(NamedTuple):
+    """How far we hold a journal, while its row is locked."""
+
+    kiosk_id: bytes
+    sequence: int
+    head: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,16 +124,17 @@ def append(
             fork = _keep_fork(writing, upload, prepared, sequence, (held[sequence], hashes[place]), now, as_sent)
             return Appended(Result.FORK, journal.sequence, journal.head, new_fork=fork)
     fresh = prepared[max(0, journal.sequence - upload.after_sequence) :]
+    stored: Sequence[Prepared] = ()
     if fresh:  # (4)
-        _store(writing, upload.kiosk, _with_epochs(writing, upload.kiosk, fresh, now), now)
-        journal.sequence, journal.head = fresh[-1].record.sequence, fresh[-1].hash  # (5)
-        journal.changed_at = now
-        writing.flush()
+        stored = _with_epochs(writing, upload.kiosk, fresh, now)
+        _store(writing, upload.kiosk, stored, now)
+        journal = _moved(writing, journal, fresh[-1], now)  # (5)
+    is_all_new = len(fresh) == len(prepared)
     return Appended(
         Result.OK,
         journal.sequence,
         journal.head,
-        _quarantined_between(writing, upload.kiosk, prepared),
+        _set_aside(stored) if is_all_new else _quarantined_between(writing, upload.kiosk, prepared),
         new_records=len(fresh),
     )
 
@@ -117,8 +153,7 @@ def append_own(writing: Session, journal_id: bytes, make: Callable[[int], Record
     if stored.kind is not RecordKind.PASSAGE:
         raise ValueError(f"our own record {record.sequence} cannot be stored: {stored.reason}")
     _store(writing, journal_id, [stored], now)
-    journal.sequence, journal.head, journal.changed_at = record.sequence, chained.hash, now
-    writing.flush()
+    _moved(writing, journal, chained, now)
     return record.sequence
 
 
@@ -132,21 +167,34 @@ def open_journal(writing: Session, kiosk: bytes, now: datetime) -> None:
     writing.add(Journal(kiosk_id=kiosk, sequence=0, head=genesis(kiosk), changed_at=now))
 
 
-def _locked_journal(writing: Session, kiosk: bytes, now: datetime) -> Journal:
+def _locked_journal(writing: Session, kiosk: bytes, now: datetime) -> Held:
     """The journal's row, locked until the transaction ends (SQLite: the whole database is).
 
     It is made here when the kiosk did not come by enrolment; the caller holds the kiosk's own row, so nobody else does.
     """
-    wanted = select(Journal).where(Journal.kiosk_id == kiosk).with_for_update()
-    found = writing.scalars(wanted).one_or_none()
+    connection = writing.connection()
+    found = connection.execute(_HELD, {"kiosk": kiosk}).one_or_none()
     if found is None:
         open_journal(writing, kiosk, now)
         writing.flush()
-        found = writing.scalars(wanted).one()
-    return found
+        found = connection.execute(_HELD, {"kiosk": kiosk}).one()
+    return Held(*found)
 
 
-def _held_hashes(writing: Session, journal: Journal, first: int, last: int) -> dict[int, bytes]:
+def _moved(writing: Session, journal: Held, newest: Prepared, now: datetime) -> Held:
+    """The journal with its head at *newest*."""
+    sequence, head = newest.record.sequence, newest.hash
+    values = {"kiosk": journal.kiosk_id, "to": sequence, "its_hash": head, "now": now}
+    writing.connection().execute(_MOVE, values)
+    return Held(journal.kiosk_id, sequence, head)
+
+
+def _set_aside(stored: Sequence[Prepared]) -> tuple[tuple[int, str], ...]:
+    """Which of the records that were stored just now are in quarantine, and why."""
+    return tuple([(p.record.sequence, p.reason) for p in stored if p.gist is None and p.reason is not None])
+
+
+def _held_hashes(writing: Session, journal: Held, first: int, last: int) -> dict[int, bytes]:
     """The chain hashes we hold from *first* to *last*, as far as we are."""
     held = {journal.sequence: journal.head}
     if first == 0:
@@ -165,7 +213,8 @@ def _held_hashes(writing: Session, journal: Journal, first: int, last: int) -> d
 def _with_epochs(writing: Session, kiosk: bytes, fresh: Sequence[Prepared], now: datetime) -> Sequence[Prepared]:
     """Store the epoch keys that *fresh* brings; sets aside what has no key or brings a second one."""
     named = {p.record.epoch for p in fresh}
-    known = set(writing.scalars(select(Epoch.epoch).where(Epoch.kiosk_id == kiosk, Epoch.epoch.in_(named))))
+    connection = writing.connection()
+    known = set(connection.scalars(_KNOWN_EPOCHS, {"kiosk": kiosk, "named": list(named)}))
     if known == named and not any(p.record.wrapped for p in fresh):
         return fresh
     checked, new_epochs = [], []

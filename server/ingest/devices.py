@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import cast
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from sqlalchemy import select
+from sqlalchemy import Table, bindparam, select
 from sqlalchemy.orm import Session
 
 from server.ingest.refusals import Refused
@@ -32,6 +33,12 @@ _REFUSALS = {
 _REFUSALS[KioskState.REVOKED] = _REFUSALS[KioskState.LOST]
 
 
+_kiosks = cast(Table, Kiosk.__table__).c
+_DEVICE = select(_kiosks.public_key, _kiosks.venue_id, _kiosks.state, _kiosks.clock_offset_ms).where(
+    _kiosks.id == bindparam("kiosk")
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Device:
     """What one needs to know of a kiosk to check its signature and answer it."""
@@ -45,9 +52,7 @@ class Device:
 
 def find_device(reading: Session, kiosk_id: bytes) -> Device:
     """The kiosk that a message claims to come from; raises Refused (401) when there is none."""
-    row = reading.execute(
-        select(Kiosk.public_key, Kiosk.venue_id, Kiosk.state, Kiosk.clock_offset_ms).where(Kiosk.id == kiosk_id)
-    ).one_or_none()
+    row = reading.connection().execute(_DEVICE, {"kiosk": kiosk_id}).one_or_none()
     if row is None:
         raise Refused(
             401, "unknown_kiosk", "This server does not know this kiosk. Enrol it with a code from the console."

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import cast
 
-from sqlalchemy import exists, select
+from sqlalchemy import Table, and_, bindparam, exists, select, update
 from sqlalchemy.orm import Session
 
 from protocol.exchange import Upload
@@ -20,6 +21,15 @@ from server.kiosks.models import Kiosk, KioskState
 from server.kiosks.workflow import note_contact
 
 LONGEST_AGO = timedelta(days=3650)  # an opening test before this was never done, or its clock was
+
+
+_BOOTS = cast(Table, JournalBoot.__table__)
+_of_boot = and_(_BOOTS.c.kiosk_id == bindparam("kiosk"), _BOOTS.c.boot == bindparam("of_boot"))
+_SEEN = select(
+    select(_BOOTS.c.mono_ms).where(_of_boot).scalar_subquery(),
+    exists().where(cast(Table, Fork.__table__).c.kiosk_id == bindparam("kiosk")),
+)
+_NEWS = update(_BOOTS).where(_of_boot).values(mono_ms=bindparam("now_ms"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +67,7 @@ def take(
     ]
     if reported:
         report_by_staff(writing, kiosk, reported, now)
-    is_news = _is_news(writing, upload, now)
+    is_news, is_copied = _seen(writing, upload, now)
     if was_carried:
         _note_carried(kiosk, upload, appended)
     kiosk.last_sequence = appended.sequence
@@ -73,20 +83,22 @@ def take(
             actor=f"kiosk:{upload.kiosk.hex()}",
             at=now,
         )
-    is_copied = writing.scalar(select(exists().where(Fork.kiosk_id == upload.kiosk)))
-    return Exchanged(appended, is_news, bool(is_copied))
+    return Exchanged(appended, is_news, is_copied)
 
 
-def _is_news(writing: Session, upload: Upload, now: datetime) -> bool:
-    """Whether this upload was made after all we heard of in its boot; remembers its moment."""
-    boot = writing.get(JournalBoot, (upload.kiosk, upload.boot))
-    if boot is None:
-        writing.add(JournalBoot(kiosk_id=upload.kiosk, boot=upload.boot, mono_ms=upload.mono_ms, first_seen_at=now))
-        return True
-    if upload.mono_ms <= boot.mono_ms:
-        return False
-    boot.mono_ms = upload.mono_ms
-    return True
+def _seen(writing: Session, upload: Upload, now: datetime) -> tuple[bool, bool]:
+    """Whether this upload was made after all we heard of in its boot (its moment is remembered), and whether the
+    kiosk ever told a second history."""
+    connection, of_boot = writing.connection(), {"kiosk": upload.kiosk, "of_boot": upload.boot}
+    last_ms, is_copied = connection.execute(_SEEN, of_boot).one()
+    if last_ms is None:
+        values = {"kiosk_id": upload.kiosk, "boot": upload.boot, "mono_ms": upload.mono_ms, "first_seen_at": now}
+        connection.execute(_BOOTS.insert(), values)
+        return True, bool(is_copied)
+    is_news = bool(upload.mono_ms > last_ms)
+    if is_news:
+        connection.execute(_NEWS, {**of_boot, "now_ms": upload.mono_ms})
+    return is_news, bool(is_copied)
 
 
 def _opening_test_at(upload: Upload, now: datetime) -> datetime | None:

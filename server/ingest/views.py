@@ -123,11 +123,17 @@ def _verified(body: bytes) -> tuple[Device, Upload]:
     try:
         claimed = Upload.claimed_kiosk(body)
         source = request.remote_addr
-        exchange_throttle.check(source, now, claimed.hex())
+        with house().database.reading() as reading:
+            exchange_throttle.check(source, now, claimed.hex(), reading=reading)
+            found: Device | Refused
+            try:
+                found = find_device(reading, claimed)
+            except Refused as refusal:
+                found = refusal
         try:
-            with house().database.reading() as reading:
-                device = find_device(reading, claimed)
-            return device, Upload.from_bytes(body, device.key)
+            if isinstance(found, Refused):
+                raise found
+            return found, Upload.from_bytes(body, found.key)
         except (Refused, ProtocolError):
             exchange_throttle.note_failure(source, now, claimed.hex())
             raise
