@@ -99,6 +99,7 @@ class Camera:
         self._supervisor: threading.Thread | None = None
         self._newest: Frame | None = None
         self._taken = True
+        self._nudged = False
         self._number = 0
         self._reading: _Reading | None = None
         self._stuck: list[_Reading] = []
@@ -133,8 +134,8 @@ class Camera:
     def newest(self, after_number: int = 0, timeout_s: float = 0.0) -> Frame | None:
         """The newest frame with a number above *after_number*, waiting at most *timeout_s* for it.
 
-        None when there is none in time: also while the camera is frozen or lost, and for frames older than
-        `stale_after_s`. Never blocks longer than *timeout_s*; any number of threads may ask.
+        None when there is none in time or `nudge` was called: also while the camera is frozen or lost, and for
+        frames older than `stale_after_s`. Never blocks longer than *timeout_s*; any number of threads may ask.
         """
         until_s = time.monotonic() + timeout_s
         with self._changed:
@@ -144,9 +145,16 @@ class Camera:
                     self._taken = True
                     return frame
                 left_s = until_s - time.monotonic()
-                if left_s <= 0 or self._stopping.is_set():
+                if left_s <= 0 or self._nudged or self._stopping.is_set():
+                    self._nudged = False
                     return None
                 self._changed.wait(left_s)
+
+    def nudge(self) -> None:
+        """Let whoever waits for a frame go on without one, now or at their next wait; from any thread."""
+        with self._changed:
+            self._nudged = True
+            self._changed.notify_all()
 
     def _usable(self, after_number: int) -> Frame | None:
         frame = self._newest

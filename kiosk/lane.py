@@ -262,8 +262,9 @@ class Lane:
             self._publish(self)
 
     def submit(self, job: Callable[[], None]) -> None:
-        """Let the lane's own thread run *job* at its next turn; from any thread."""
+        """Let the lane's own thread run *job*, at once if it only waits for a picture; from any thread."""
         self._jobs.put(job)
+        self.camera.nudge()
 
     def scanned(self, text: str, source: str) -> None:
         """A scan head read *text*; from any thread. Whichever of camera and scan head speaks first makes the event."""

@@ -194,6 +194,21 @@ def test_closing_ends_the_threads_and_the_waiting(fake: FakeCamera) -> None:
     wait_for(lambda: fake.released == fake.opened)
 
 
+def test_a_nudge_ends_the_waiting_also_when_it_came_first(fake: FakeCamera, camera: Camera) -> None:
+    newest = camera.newest(0, 5.0)
+    assert newest is not None
+    camera.nudge()
+    far_ahead = newest.number + 10**9
+    assert camera.newest(far_ahead, 60.0) is None  # the test's own time limit is below that
+    answers: list[object] = []
+    waiting = threading.Thread(target=lambda: answers.append(camera.newest(far_ahead, 60.0)))
+    waiting.start()
+    wait_for(lambda: bool(camera._changed._waiters) or bool(answers))
+    camera.nudge()
+    waiting.join(20)
+    assert answers == [None]
+
+
 def test_no_camera_is_a_state_and_not_an_error() -> None:
     with Camera(CameraSettings(source="none")) as camera:
         assert camera.newest(timeout_s=0) is None
