@@ -23,6 +23,7 @@ import psycopg
 UNPRIVILEGED = ("postgres", "nobody")
 MISSING = "PostgreSQL is not installed (Debian: apt-get install postgresql); its half of the server's tests cannot run"
 _PR_SET_PDEATHSIG = 1  # prctl(2)
+_PREFIX = "gatehouse-pg-"  # then the number of the process it belongs to
 _MEMORY = Path("/dev/shm")  # copying a template there takes a quarter of the time
 _numbers = itertools.count(1)
 
@@ -51,7 +52,9 @@ class Cluster:
         self._programs = found
         in_memory = settings.get("fsync") == "off" and _has_room(_MEMORY)
         # short: a socket's path has 107 bytes at most
-        self.folder = Path(tempfile.mkdtemp(prefix="gatehouse-pg-", dir=_MEMORY if in_memory else None))
+        base = _MEMORY if in_memory else Path(tempfile.gettempdir())
+        _sweep(base)
+        self.folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-", dir=base))
         self._user: str | None = None
         if os.getuid() == 0:
             self._user = next(name for name in UNPRIVILEGED if _exists(name))
@@ -114,6 +117,14 @@ class Cluster:
         self._process.send_signal(signal.SIGQUIT)
         self._process.wait(30)
         shutil.rmtree(self.folder)
+
+
+def _sweep(base: Path) -> None:
+    """Remove what killed processes left: their PostgreSQL ended with them, its folder could not."""
+    for folder in base.glob(f"{_PREFIX}*-*"):
+        owner = folder.name.removeprefix(_PREFIX).split("-")[0]
+        if owner.isdigit() and not Path("/proc", owner).exists():
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _has_room(folder: Path) -> bool:
