@@ -15,10 +15,12 @@ from server.audit import Thing, audit
 from server.faults.reporting import STAFF_EVENT, report_by_staff
 from server.ingest.appending import Appended, Result, append
 from server.ingest.devices import MOST_MS, moment, offset_ms, plain, require_active
+from server.ingest.early import keep_early
 from server.ingest.models import Fork, JournalBoot
 from server.ingest.prepared import Prepared
 from server.kiosks.models import Kiosk, KioskState
 from server.kiosks.workflow import note_contact
+from server.tampering.workflow import raise_case
 
 LONGEST_AGO = timedelta(days=3650)  # an opening test before this was never done, or its clock was
 
@@ -60,6 +62,8 @@ def take(
     require_active(KioskState(kiosk.state))
     before = kiosk.last_sequence or 0
     appended = append(writing, upload, prepared, now, as_sent=as_sent)
+    if upload.early and appended.result is Result.OK and not was_carried:
+        keep_early(writing, upload, kiosk.venue_id, Upload.envelope_of(as_sent), appended.sequence, now)
     reported = [
         Header.from_bytes(one.record.header)
         for one in prepared
@@ -83,6 +87,7 @@ def take(
             actor=f"kiosk:{upload.kiosk.hex()}",
             at=now,
         )
+        raise_case(writing, kiosk, appended.new_fork, now)
     return Exchanged(appended, is_news, is_copied)
 
 

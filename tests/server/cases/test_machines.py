@@ -60,6 +60,19 @@ AT_HOME = {Role.RESIDENT, Role.ASSISTED_PERSON, Role.LANDLORD, Role.VOLUNTEER}
 # step | from | to | who: roles; "own X Y": who opened it, if they have a role of these; "about"; "-": no person.
 # At the end "!": whoever opened it may not.
 TABLES = {
+    "backup": """
+        look  | failed             | looked_into | TS
+        close | failed looked_into | closed      | TS
+    """,
+    "hold": """
+        impose | requested | in_force | CC DC ST !
+        refuse | requested | refused  | CC DC ST
+        end    | in_force  | ended    | CC DC ST
+    """,
+    "tamper": """
+        look    | found             | looked_into | ST TS
+        explain | found looked_into | explained   | ST
+    """,
     "application": """
         submit       | draft                                   | submitted    | own VO VK
         take_up      | submitted                               | under_review | ST !
@@ -214,8 +227,7 @@ def allowed(who: list[str], role: Role, *, opened: bool, about: bool) -> bool:
 
 
 def test_nine_workflows_run_on_the_kernel() -> None:
-    assert set(TABLES) <= set(machines())
-    assert len(TABLES) == 9
+    assert set(TABLES) == set(machines())
 
 
 @pytest.mark.parametrize("name", sorted(TABLES))
@@ -314,7 +326,7 @@ def filled(fields: tuple[Field, ...]) -> dict[str, Any]:
     return made
 
 
-WALKED = sorted(set(TABLES) - {"venue_code", "log_query", "kiosk"})  # those three have rows and tests of their own
+WALKED = sorted(set(TABLES) - {"venue_code", "log_query", "kiosk", "backup", "hold"})  # those have tests of their own
 
 
 @pytest.mark.parametrize("name", WALKED)

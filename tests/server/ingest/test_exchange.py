@@ -13,6 +13,7 @@ from protocol.exchange import CONTENT_TYPE, EXCHANGE_PATH, MAX_UPLOAD_BYTES
 from protocol.journal import genesis
 from protocol.sealing import EpochOpener
 from server.audit import AuditEvent
+from server.cases.models import Case
 from server.context import House
 from server.ingest.devices import to_ms
 from server.ingest.models import Epoch, Fork, ForkedRecord, Journal, JournalRecord, Quarantined, RecordKind
@@ -196,6 +197,9 @@ def test_two_clones_of_one_kiosk_leave_evidence_and_nothing_is_overwritten(
         (4, clone.hashes[4], clone.records[3].sealed),
     ]
     assert len(tampered) == 1 and tampered[0].object_id == kiosk.id.hex()
+    with house.database.reading() as reading:
+        case = reading.scalars(select(Case).where(Case.machine == "tamper")).one()  # somebody has to go and look
+    assert case.facts == {"sequence": "3"} and case.state == "found" and case.due_at is not None
     kiosk.walk(1)
     assert kiosk.exchange(after=3).result == "ok"  # the first history goes on
 
