@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from flask import abort, g
-from sqlalchemy import ColumnElement, false, or_, select
+from sqlalchemy import ColumnElement, false, func, or_, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from server.accounts.models import RoleAssignment, User
@@ -13,6 +13,8 @@ from server.accounts.roles import Act, Permission, Right, Role, may
 from server.accounts.second_factor import factors_of, is_required
 from server.areas.models import Area, is_within, within
 from server.context import house
+
+WIDE_DEPTH = 3  # province, city and district hold so many objects that a list within them is walked in its own order
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,18 @@ class Reach:
         if venue_id is not None and self.venue_ids:
             parts.append(venue_id.in_(self.venue_ids))
         return or_(false(), *parts)
+
+    def in_order(
+        self, path: InstrumentedAttribute[str], venue_id: InstrumentedAttribute[bytes] | None = None
+    ) -> ColumnElement[bool]:
+        """`condition` for a list in another order than its places: over a wide scope the list's own order is walked
+        until a page is full, instead of gathering and sorting all that lies in the scope."""
+        if any(top.count("/") <= WIDE_DEPTH for top in self.area_paths):
+            parts = [within(func.coalesce(path, ""), top) for top in self.area_paths]  # hides the index by path
+            if venue_id is not None and self.venue_ids:
+                parts.append(venue_id.in_(self.venue_ids))
+            return or_(false(), *parts)
+        return self.condition(path, venue_id)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ import json
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, ForeignKey, Index, LargeBinary, String, Text, UniqueConstraint
+from sqlalchemy import JSON, BigInteger, ForeignKey, Index, LargeBinary, String, Text, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from server.accounts.models import ID_CHARACTERS, User
@@ -33,6 +33,14 @@ class Case(Base):
         Index(None, "machine", "state", "due_at"),
         Index(None, "machine", "area_path"),
         Index(None, "due_at"),
+        Index(None, "machine", "opened_at", "id"),
+        Index(
+            "ix_case_file_escalated",
+            "machine",
+            "clock",
+            sqlite_where=text("escalated_at IS NOT NULL"),
+            postgresql_where=text("escalated_at IS NOT NULL"),
+        ),
     )
 
     id: Mapped[str] = mapped_column(String(16), primary_key=True, default=new_id)

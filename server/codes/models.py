@@ -63,6 +63,8 @@ class VenueCode(Base):
         ForeignKeyConstraint(["venue_id", "entrance"], ["entrance.venue_id", "entrance.number"]),
         Index(None, "venue_id", "entrance"),
         Index(None, "state", "expires_at"),
+        Index(None, "state", "serial"),
+        Index(None, "area_path", "serial"),
     )
 
     serial: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)  # 32 bits, in the token
@@ -79,6 +81,8 @@ class VenueCode(Base):
     posted_note: Mapped[str] = mapped_column(String(200), default="")  # where exactly it hangs
     ended_at: Mapped[datetime | None]  # revoked or superseded
     end_reason: Mapped[str] = mapped_column(String(400), default="")
+    # the path of its venue's area, kept true by triggers (server/search)
+    area_path: Mapped[str] = mapped_column(String(300), default="", server_default="")
     door: Mapped[Entrance] = relationship(viewonly=True)
     prints: Mapped[list[PosterPrint]] = relationship(order_by="PosterPrint.at", viewonly=True)
 

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from flask import Blueprint, Response, abort, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
-from sqlalchemy import select
+from sqlalchemy import Select, select
 from sqlalchemy.orm import Session, joinedload
 
 from protocol.credentials import venue_code
 from protocol.credentials.policy import DEFAULT_POLICY
 from protocol.credentials.signed import Refused
 from protocol.trust import TrustList
-from server.accounts.rights import Place, person, require
+from server.accounts.rights import Person, Place, person, require
 from server.accounts.roles import Act, Permission
-from server.areas.models import Area
 from server.codes.forms import PostingForm, PrintForm, RevokeForm
 from server.codes.issuing import CodeError, issue, record_posting, record_print, renewal_line, revoke
 from server.codes.models import LIVE_VALUES, STATE_NAMES, CodeState, VenueCode
@@ -33,29 +32,30 @@ blueprint = Blueprint("codes", __name__)
 @needs(Permission.CODES, Act.READ)
 def index() -> ResponseReturnValue:
     """The codes within reach, newest first; `state` filters."""
-    reach = person().reach(Permission.CODES, Act.READ)
-    rows = (
-        select(VenueCode)
-        .join(Venue, Venue.id == VenueCode.venue_id)
-        .join(Area, Area.code == Venue.area_code)
-        .where(reach.condition(Area.path, Venue.id))
-        .options(joinedload(VenueCode.door).joinedload(Entrance.venue))
-    )
-    wanted = request.args.get("state", "")
-    if wanted == "renewal":
-        rows = rows.where(VenueCode.state.in_(LIVE_VALUES), VenueCode.expires_at < renewal_line(house().now()))
-    elif wanted in {state.value for state in CodeState}:
-        rows = rows.where(VenueCode.state == wanted)
-    else:
-        wanted = ""
+    rows = listed(person()).options(joinedload(VenueCode.door).joinedload(Entrance.venue))
     after = after_number()
     if after is not None:
         rows = rows.where(VenueCode.serial < after)
     found = session().scalars(rows.order_by(VenueCode.serial.desc()).limit(PAGE_ROWS + 1)).all()
     page = page_of(found, lambda code: str(code.serial))
     return render_template(
-        "codes/index.html", page=page, wanted=wanted, states=STATE_NAMES, now=house().now(), word=_word
+        "codes/index.html", page=page, wanted=_wanted(), states=STATE_NAMES, now=house().now(), word=_word
     )
+
+
+def listed(somebody: Person) -> Select[VenueCode]:
+    """The codes that *somebody* may see and the request's filter lets through, in no order."""
+    reach, wanted = somebody.reach(Permission.CODES, Act.READ), _wanted()
+    rows = select(VenueCode).where(reach.in_order(VenueCode.area_path, VenueCode.venue_id))
+    if wanted == "renewal":
+        return rows.where(VenueCode.state.in_(LIVE_VALUES), VenueCode.expires_at < renewal_line(house().now()))
+    return rows.where(VenueCode.state == wanted) if wanted else rows
+
+
+def _wanted() -> str:
+    """The filter that was asked for; empty for none or nonsense."""
+    asked = request.args.get("state", "")
+    return asked if asked in {"renewal", *(state.value for state in CodeState)} else ""
 
 
 @blueprint.post("/venues/<venue_id:venue_id>/entrances/<int:number>/codes")

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from server.accounts.models import User
 from server.accounts.rights import Person, person
 from server.accounts.roles import Act, Permission, Role
-from server.areas.models import Area, within
+from server.areas.models import within
 from server.audit import AuditEvent, first_break, head
 from server.codes.issuing import renewal_line
 from server.codes.models import LIVE_VALUES, CodeState, VenueCode
@@ -38,7 +38,7 @@ SHOWN_CONDITIONS = (
     Condition.WAITING,
     Condition.SUSPENDED,
 )
-CHECKED_LINES = 2000  # of the trail's end, on each look at the audit page; the whole is checked by a command
+CHECKED_LINES = 250  # of the trail's end, on each look at the audit page; the whole is checked by a command
 
 
 @blueprint.get("/")
@@ -131,9 +131,7 @@ def _fleet(reading: Session, somebody: Person) -> Fleet:
             *columns,
         )
         .select_from(Kiosk)
-        .join(Venue, Venue.id == Kiosk.venue_id)
-        .join(Area, Area.code == Venue.area_code)
-        .where(reach.condition(Area.path, Venue.id))
+        .where(reach.condition(Kiosk.area_path, Kiosk.venue_id))
     ).one()
     unreachable_since, oldest, unsent_count, *counts = row
     opens_list = somebody.holds(Permission.KIOSKS, Act.READ)
@@ -158,33 +156,40 @@ def _codes_and_venues(reading: Session, somebody: Person) -> Iterable[Line]:
     """Codes to renew, to print and to hang; venues without a responsible person; suspended kiosks."""
     if not somebody.holds(Permission.CODES, Act.APPROVE):
         return
-    reach = somebody.reach(Permission.CODES, Act.APPROVE).condition(Area.path, Venue.id)
+    reach = somebody.reach(Permission.CODES, Act.APPROVE)
+    within_reach = reach.in_order(VenueCode.area_path, VenueCode.venue_id)
     now = house().now()
-    soon = renewal_line(now)
-    issued, printed = VenueCode.state == CodeState.ISSUED.value, VenueCode.state == CodeState.PRINTED.value
-    ending, issued_count, oldest_issued, printed_count, oldest_printed = reading.execute(
-        select(
-            func.count().filter(VenueCode.expires_at < soon),
-            func.count().filter(issued),
-            func.min(VenueCode.issued_at).filter(issued),
-            func.count().filter(printed),
-            func.min(VenueCode.issued_at).filter(printed),
-        )
+    ending = reading.execute(
+        select(func.count())
         .select_from(VenueCode)
-        .join(Venue, Venue.id == VenueCode.venue_id)
-        .join(Area, Area.code == Venue.area_code)
         .where(
-            reach,
+            within_reach,
             VenueCode.state.in_(LIVE_VALUES),
             VenueCode.expires_at > now,
-            or_(VenueCode.expires_at < soon, issued, printed),
+            VenueCode.expires_at < renewal_line(now),
         )
-    ).one()
+    ).scalar_one()
+    fresh = {
+        state: (count, oldest)
+        for state, count, oldest in reading.execute(
+            select(VenueCode.state, func.count(), func.min(VenueCode.issued_at))
+            .where(
+                within_reach,
+                VenueCode.state.in_((CodeState.ISSUED.value, CodeState.PRINTED.value)),
+                VenueCode.expires_at > now,
+            )
+            .group_by(VenueCode.state)
+        )
+    }
+    issued_count, oldest_issued = fresh.get(CodeState.ISSUED.value, (0, None))
+    printed_count, oldest_printed = fresh.get(CodeState.PRINTED.value, (0, None))
     yield Line("Codes that end soon: renew them", ending, url_for("codes.index", state="renewal"))
     yield Line("Codes issued and not printed", issued_count, url_for("codes.index", state="issued"), oldest_issued)
     yield Line("Posters printed and not hung", printed_count, url_for("codes.index", state="printed"), oldest_printed)
     count = reading.execute(
-        select(func.count()).select_from(Venue).join(Venue.area).where(reach, Venue.keeper_name == "")
+        select(func.count())
+        .select_from(Venue)
+        .where(reach.in_order(Venue.area_path, Venue.id), Venue.keeper_name == "")
     ).scalar_one()
     yield Line("Venues without a responsible person", count, url_for("venues.index", keeper="none"))
 

@@ -38,6 +38,7 @@ class Kiosk(Base):
     __table_args__ = (
         ForeignKeyConstraint(["venue_id", "entrance"], ["entrance.venue_id", "entrance.number"]),
         Index(None, "venue_id", "entrance"),
+        Index(None, "area_path", "id"),
     )
 
     id: Mapped[bytes] = mapped_column(LargeBinary(KIOSK_ID_BYTES), primary_key=True)
@@ -47,6 +48,8 @@ class Kiosk(Base):
     public_key: Mapped[bytes] = mapped_column(LargeBinary(PUBLIC_KEY_BYTES), unique=True)
     state: Mapped[str] = mapped_column(String(12), index=True)  # a value of KioskState
     enrolled_at: Mapped[datetime]
+    # the path of its venue's area, kept true by triggers (server/search)
+    area_path: Mapped[str] = mapped_column(String(300), default="", server_default="")
     # What the last exchange said; all None until then. Written by the ingest.
     last_seen_at: Mapped[datetime | None] = mapped_column(index=True)  # by our clock
     last_sequence: Mapped[int | None] = mapped_column(BigInteger)  # the newest record we hold

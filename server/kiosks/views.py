@@ -5,13 +5,12 @@ from __future__ import annotations
 from flask import Blueprint, abort, redirect, render_template, request, url_for
 from flask import session as cookie
 from flask.typing import ResponseReturnValue
-from sqlalchemy import select
+from sqlalchemy import Select, select, tuple_
 from sqlalchemy.orm import Session, joinedload
 from wtforms.fields.choices import SelectChoice
 
-from server.accounts.rights import Place, person, require
+from server.accounts.rights import Person, Place, person, require
 from server.accounts.roles import Act, Permission, Right
-from server.areas.models import Area
 from server.audit import AuditEvent, Thing, audit
 from server.console.words import ACTION_NAMES
 from server.context import house
@@ -34,7 +33,7 @@ from server.venues.models import Entrance, Venue
 from server.venues.views import find_venue
 from server.web.access import needs
 from server.web.language import tell
-from server.web.pages import PAGE_ROWS, after_bytes, page_of
+from server.web.pages import PAGE_ROWS, after_place, page_of
 from server.web.qr import Level, QrDrawing, draw
 
 blueprint = Blueprint("kiosks", __name__)
@@ -48,29 +47,32 @@ REFRESH_S = 3
 def index() -> ResponseReturnValue:
     """The fleet within reach; `condition` filters. Kiosks that are gone never disappear."""
     now, fleet = house().now(), house().settings.fleet
-    rows = (
-        select(Kiosk)
-        .join(Venue, Venue.id == Kiosk.venue_id)
-        .join(Area, Area.code == Venue.area_code)
-        .where(person().reach(Permission.KIOSKS, Act.READ).condition(Area.path, Venue.id))
-        .options(joinedload(Kiosk.door).joinedload(Entrance.venue))
-    )
-    wanted = request.args.get("condition", "")
+    rows = listed(person()).options(joinedload(Kiosk.door).joinedload(Entrance.venue))
+    after = after_place(KIOSK_ID_BYTES)
+    if after is not None:
+        rows = rows.where(tuple_(Kiosk.area_path, Kiosk.id) > after)
+    rows = rows.order_by(Kiosk.area_path, Kiosk.id).limit(PAGE_ROWS + 1)
+    found = [fleet_row(kiosk, now, fleet) for kiosk in session().scalars(rows)]
+    page = page_of(found, lambda row: f"{row.kiosk.area_path}{row.kiosk.id.hex()}")
+    return render_template("kiosks/index.html", page=page, wanted=_wanted(), conditions=CONDITION_NAMES)
+
+
+def listed(somebody: Person) -> Select[Kiosk]:
+    """The kiosks that *somebody* may see and the request's filter lets through, in no order."""
+    now, fleet, wanted = house().now(), house().settings.fleet, _wanted()
+    rows = select(Kiosk).where(somebody.reach(Permission.KIOSKS, Act.READ).condition(Kiosk.area_path, Kiosk.venue_id))
     if wanted == "trouble":
         unreachable, stuck = (is_in(condition, now, fleet) for condition in TROUBLE)
-        rows = rows.where(unreachable | stuck)
-    elif wanted == "unsent":
-        rows = rows.where(Kiosk.oldest_unsent_at.is_not(None))
-    elif wanted in {condition.value for condition in Condition}:
-        rows = rows.where(is_in(Condition(wanted), now, fleet))
-    else:
-        wanted = ""
-    after = after_bytes(KIOSK_ID_BYTES)
-    if after is not None:
-        rows = rows.where(Kiosk.id > after)
-    found = [fleet_row(k, now, fleet) for k in session().scalars(rows.order_by(Kiosk.id).limit(PAGE_ROWS + 1))]
-    page = page_of(found, lambda row: row.kiosk.id.hex())
-    return render_template("kiosks/index.html", page=page, wanted=wanted, conditions=CONDITION_NAMES)
+        return rows.where(unreachable | stuck)
+    if wanted == "unsent":
+        return rows.where(Kiosk.oldest_unsent_at.is_not(None))
+    return rows.where(is_in(Condition(wanted), now, fleet)) if wanted else rows
+
+
+def _wanted() -> str:
+    """The filter that was asked for; empty for none or nonsense."""
+    asked = request.args.get("condition", "")
+    return asked if asked in {"trouble", "unsent", *(condition.value for condition in Condition)} else ""
 
 
 @blueprint.get("/kiosks/<kiosk_id:kiosk_id>")

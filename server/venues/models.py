@@ -6,7 +6,7 @@ import secrets
 from datetime import datetime
 from enum import Enum
 
-from sqlalchemy import ForeignKey, LargeBinary, String
+from sqlalchemy import ForeignKey, Index, LargeBinary, String
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from server.areas.models import Area
@@ -46,6 +46,7 @@ class Venue(Base):
     """A place with at least one entrance, in one area, with one responsible person (V-30)."""
 
     __tablename__ = "venue"
+    __table_args__ = (Index(None, "area_path", "id"),)
 
     id: Mapped[bytes] = mapped_column(
         LargeBinary(VENUE_ID_BYTES), primary_key=True, default=lambda: secrets.token_bytes(VENUE_ID_BYTES)
@@ -59,6 +60,8 @@ class Venue(Base):
     keeper_name: Mapped[str] = mapped_column(String(80), default="", index=True)
     keeper_phone: Mapped[str] = mapped_column(String(32), default="")  # their number at work
     created_at: Mapped[datetime]
+    # the path of its area, kept true by triggers (server/search): lists stay within reach without a join
+    area_path: Mapped[str] = mapped_column(String(300), default="", server_default="")
     area: Mapped[Area] = relationship()
     entrances: Mapped[list[Entrance]] = relationship(back_populates="venue", order_by="Entrance.number")
 

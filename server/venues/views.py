@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flask import Blueprint, abort, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
-from sqlalchemy import func, or_, select
+from sqlalchemy import ColumnElement, Select, func, select, tuple_
 from sqlalchemy.orm import Session, joinedload, selectinload
 from wtforms.fields.choices import SelectChoice
 
@@ -19,11 +19,13 @@ from server.context import house
 from server.db import session
 from server.kiosks.fleet import fleet_row
 from server.kiosks.models import Kiosk
+from server.search.models import SearchEntry
+from server.search.words import matches, words_asked
 from server.venues.forms import CloseForm, EntranceForm, VenueForm
 from server.venues.models import VENUE_ID_BYTES, Entrance, Venue
 from server.web.access import needs, needs_any
 from server.web.language import tell
-from server.web.pages import PAGE_ROWS, after_bytes, page_of
+from server.web.pages import PAGE_ROWS, after_place, page_of
 
 blueprint = Blueprint("venues", __name__)
 
@@ -45,21 +47,33 @@ def find_venue(reading: Session, venue_id: bytes, *rights: Right) -> Venue:
 @blueprint.get("/venues")
 @needs_any(*SEES)
 def index() -> ResponseReturnValue:
-    """The venues within reach, by identifier; `q` searches names and addresses."""
-    reach = person().reach_any(SEES)
-    rows = select(Venue).join(Venue.area).options(joinedload(Venue.area)).where(reach.condition(Area.path, Venue.id))
-    words = request.args.get("q", "").strip()[:80]
-    if words:
-        columns = (Venue.name_zh, Venue.name_en, Venue.address)
-        rows = rows.where(or_(*(column.icontains(words, autoescape=True) for column in columns)))
+    """The venues within reach, place by place; `q` searches names and addresses."""
+    words = words_asked()
+    rows = listed(person()).options(joinedload(Venue.area))
+    after = after_place(VENUE_ID_BYTES)
+    if after is not None:
+        rows = rows.where(tuple_(*in_place_order(words)) > after)
+    found = session().scalars(rows.order_by(*in_place_order(words)).limit(PAGE_ROWS + 1)).all()
+    page = page_of(found, lambda venue: f"{venue.area_path}{venue.id.hex()}")
+    return render_template("venues/index.html", page=page, words=words, may_add=_may_add(person()))
+
+
+def listed(somebody: Person) -> Select[Venue]:
+    """The venues that *somebody* may see and the request's filters let through, in no order."""
+    reach = somebody.reach_any(SEES)
+    rows = select(Venue).where(reach.condition(Venue.area_path, Venue.id))
+    if words := words_asked():
+        rows = rows.join(SearchEntry, SearchEntry.venue_id == Venue.id).where(matches(reach, "venue", words))
     if request.args.get("keeper") == "none":
         rows = rows.where(Venue.keeper_name == "")
-    after = after_bytes(VENUE_ID_BYTES)
-    if after is not None:
-        rows = rows.where(Venue.id > after)
-    found = session().scalars(rows.order_by(Venue.id).limit(PAGE_ROWS + 1)).all()
-    page = page_of(found, lambda venue: venue.id.hex())
-    return render_template("venues/index.html", page=page, words=words, may_add=_may_add(person()))
+    return rows
+
+
+def in_place_order(words: str) -> tuple[ColumnElement[str], ColumnElement[bytes]]:
+    """The columns that `listed` is read in the order of: those of the index that it walks."""
+    if words:
+        return SearchEntry.area_path.expression, SearchEntry.venue_id.expression
+    return Venue.area_path.expression, Venue.id.expression
 
 
 @blueprint.get("/venues/new")

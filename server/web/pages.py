@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
+from urllib.parse import urlencode
 
 from flask import request
 
@@ -19,6 +20,11 @@ class Page(Generic[Row]):
 
     rows: Sequence[Row]
     next_after: str | None
+
+    @property
+    def next_url(self) -> str:
+        """Where the next page is: this address, with its filters, and where it goes on."""
+        return f"{request.script_root}{request.path}?{urlencode({**request.args.to_dict(), 'after': self.next_after})}"
 
 
 def page_of(rows: Sequence[Row], key: Callable[[Row], str]) -> Page[Row]:
@@ -36,6 +42,16 @@ def after_bytes(size: int) -> bytes | None:
     except ValueError:
         return None
     return found if len(found) == size else None
+
+
+def after_place(size: int) -> tuple[str, bytes] | None:
+    """The `after` of the address as an area's path and an identifier of *size* bytes; None for the first page."""
+    path, found, given = request.args.get("after", "").rpartition("/")
+    try:
+        identifier = bytes.fromhex(given)
+    except ValueError:
+        return None
+    return (path + found, identifier) if found and len(identifier) == size else None
 
 
 def after_number() -> int | None:
