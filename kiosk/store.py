@@ -125,6 +125,8 @@ class Journal:
         self._vault = vault
         self._random = random
         self._lock = threading.Lock()
+        self._reading = threading.Lock()
+        self._reader: sqlite3.Connection | None = None  # for what is sent: a passage does not wait for a long read
         self._sealer: EpochSealer | None = None
         self._wrapped_is_written = False
         self._epoch_day = ""
@@ -174,6 +176,10 @@ class Journal:
             if self._only < 0:
                 return
             self._sealer = None
+            with self._reading:
+                if self._reader is not None:
+                    self._reader.close()
+                    self._reader = None
             self._db.close()
             os.close(self._only)
             self._only = -1
@@ -310,28 +316,65 @@ class Journal:
 
     def unsent(self, limit_records: int, limit_bytes: int = 512 * 1024) -> tuple[int, bytes, tuple[Record, ...]]:
         """The records that the server does not hold, oldest first: (after_sequence, after_hash, records)."""
-        with self._locked():
-            after, after_hash = self._held
-            return after, after_hash, self._records_after(after, limit_records, limit_bytes)
+        after, after_hash = self._held
+        return after, after_hash, self.run_after(after, limit_records, limit_bytes)[0]
 
     def records_after(self, sequence: int, limit_records: int, limit_bytes: int = 512 * 1024) -> tuple[Record, ...]:
         """The records after *sequence*, receipted or not, oldest first; within the limits, but at least one."""
-        with self._locked():
-            return self._records_after(sequence, limit_records, limit_bytes)
+        return self.run_after(sequence, limit_records, limit_bytes)[0]
 
-    def _records_after(self, sequence: int, limit_records: int, limit_bytes: int) -> tuple[Record, ...]:
+    def run_after(self, sequence: int, limit_records: int, limit_bytes: int) -> tuple[tuple[Record, ...], bytes | None]:
+        """`records_after`, and the chain hash after the last of them (None when there is none)."""
+        records: list[Record] = []
+        size, after = 0, None
+        with self._looking() as db:
+            rows = db.execute(
+                "SELECT sequence, epoch, wrapped, header, sealed, hash FROM record WHERE sequence > ?"
+                " ORDER BY sequence LIMIT ?",
+                (sequence, limit_records),
+            )
+            for number, epoch, wrapped, header, sealed, its_hash in rows:
+                size += len(wrapped) + len(header) + len(sealed) + 80
+                if records and size > limit_bytes:
+                    break
+                records.append(Record(number, epoch, wrapped, header, sealed))
+                after = its_hash
+            rows.close()
+        return tuple(records), after
+
+    def newest(self, after: int, most_records: int, most_bytes: int) -> tuple[Record, ...]:
+        """The newest records after *after*, ascending, as many as fit; none when the newest alone is too large."""
         records: list[Record] = []
         size = 0
-        rows = self._db.execute(
-            "SELECT sequence, epoch, wrapped, header, sealed FROM record WHERE sequence > ? ORDER BY sequence LIMIT ?",
-            (sequence, limit_records),
-        )
-        for row in rows:
-            size += sum(len(part) for part in row[1:]) + 64
-            if records and size > limit_bytes:
-                break
-            records.append(Record(*row))
-        return tuple(records)
+        with self._looking() as db:
+            rows = db.execute(
+                "SELECT sequence, epoch, wrapped, header, sealed FROM record WHERE sequence > ?"
+                " ORDER BY sequence DESC LIMIT ?",
+                (after, most_records),
+            )
+            for row in rows:
+                size += sum(len(part) for part in row[1:]) + 32
+                if size > most_bytes:
+                    break
+                records.append(Record(*row))
+            rows.close()
+        return tuple(reversed(records))
+
+    @contextmanager
+    def _looking(self) -> Iterator[sqlite3.Connection]:
+        """A connection that only reads, beside the writer; raises JournalError."""
+        with self._reading:
+            try:
+                if self._reader is None:
+                    if self._only < 0:
+                        raise JournalError(f"{self.path} was closed.", code="busy")
+                    self._reader = sqlite3.connect(
+                        self.path, isolation_level=None, check_same_thread=False, timeout=5.0
+                    )
+                    self._reader.execute("PRAGMA query_only=ON")
+                yield self._reader
+            except sqlite3.Error as error:
+                raise _explain(error, self.path) from error
 
     def held(self) -> tuple[int, bytes]:
         """Up to where the server holds this journal, by its newest word, and the chain hash there."""

@@ -18,6 +18,7 @@ from typing import Protocol
 
 from config.kiosk import SyncSettings
 from kiosk.bundle_store import Bundle, BundleStore
+from kiosk.catch_up import CatchUp, KeepsRecords, Run
 from kiosk.enrol import Identity, app_version
 from kiosk.link_problems import LinkProblem
 from kiosk.link_state import Link, LinkState
@@ -26,25 +27,21 @@ from kiosk.server_client import ServerClient
 from kiosk.store import JournalError
 from protocol.bundle import MANIFEST_PATH, MAX_PART_BYTES, PART_PATH
 from protocol.errors import ProtocolError
-from protocol.exchange import CONTENT_TYPE, COPIED, EXCHANGE_PATH, MAX_RECORDS, Answer, Call, Receipt, Upload
+from protocol.exchange import CONTENT_TYPE, COPIED, EXCHANGE_PATH, MOST_RECORDS, Answer, Call, Receipt, Takes, Upload
 from protocol.journal import Record
 from protocol.passage import Stamp
 from protocol.sealing import SealPublicKey
 
 log = logging.getLogger("gatehouse.sync")
 
-BATCH_BYTES = 512 * 1024  # in ordinary times
-CATCH_UP_BYTES = 2 * 1024 * 1024  # when more is waiting than one batch; well below the server's limit
 PURGE_EVERY_S = 600.0
 
 
-class SendsFrom(Protocol):
+class SendsFrom(KeepsRecords, Protocol):
     """What the syncer needs of a journal (kiosk.store.Journal)."""
 
-    def unsent(self, limit_records: int, limit_bytes: int) -> tuple[int, bytes, tuple[Record, ...]]: ...
     def unsent_count(self) -> int: ...
     def oldest_unsent_ms(self) -> int | None: ...
-    def head(self) -> tuple[int, bytes]: ...
     def accept_receipt(self, receipt: Receipt, signed: bytes) -> None: ...
     def rewind_to(self, sequence: int) -> bool: ...
     def note_quarantined(self, quarantined: tuple[tuple[int, str], ...]) -> None: ...
@@ -128,7 +125,9 @@ class Syncer:
         self._purged_s: float | None = None
         self._offset_ms: int | None = None
         self._sent = self._exchanges = 0
-        self._most_records = MAX_RECORDS  # halved when something on the way refuses large requests
+        self._catch_up = CatchUp(journal, settings.batch)
+        self._takes = Takes()  # what our server says it takes; forgotten at each failure
+        self._most_records = MOST_RECORDS  # halved when something on the way refuses large requests
         if bundles.held is not None:
             journal.use_vault_key(bundles.held.vault.seal[0].load())
 
@@ -146,6 +145,7 @@ class Syncer:
         self._wake.set()
         if self._thread is not None:
             self._thread.join(timeout_s)
+        self._catch_up.close()
         self._client.close()
 
     def wake(self) -> None:
@@ -213,6 +213,8 @@ class Syncer:
             log.warning("sync trouble kiosk=%s problem=%s", self._identity.enrolment.kiosk.hex(), problem)
         self._problem = problem
         self._link = self._link.failed()
+        self._takes = Takes()  # it may be an older server that refused what it does not know
+        self._catch_up.failed()
         if problem.code == "too_large" and self._most_records > 1:
             self._most_records = max(1, self._most_records // 2)
         return Step(problem, False)
@@ -220,14 +222,19 @@ class Syncer:
     def _exchange(self) -> bool:
         """One upload and its answer; True when more is waiting. The steps:
 
-        (1) send what follows the newest receipt, (2) the answer is our server's and for this upload, (3) so is the
-        receipt in it, and it is about us, (4) do what it says, (5) learn time and bundle from it.
+        (1) send what follows the newest receipt, and make the next run ready meanwhile, (2) the answer is our server's
+        and for this upload, (3) so is the receipt in it, and it is about us, (4) do what it says, (5) learn time and
+        bundle from it.
         """
-        batch, most_bytes = self._batch()
-        after, after_hash, records = self._journal.unsent(batch, most_bytes)
-        upload = self._upload(after, after_hash, records)
-        body = upload.to_bytes(self._identity.key)
+        most_records = min(self._takes.records, self._most_records)
+        run = self._catch_up.next_run(most_records)
+        early = self._catch_up.early(run, self._takes)
+        upload = self._upload(run, early)
+        body = upload.to_bytes(self._identity.key, run.packed)
+        self._catch_up.make_ready(run, most_records)
+        started_s = self._steady_s()
         raw = self._client.post(EXCHANGE_PATH, body, CONTENT_TYPE)  # (1)
+        took_s = self._steady_s() - started_s
         try:
             answer = Answer.from_signed(raw, self._identity.enrolment.server, body)  # (2)
             receipt = Receipt.from_signed(answer.receipt, self._identity.enrolment.server)  # (3)
@@ -237,19 +244,16 @@ class Syncer:
             raise LinkProblem("bad_answer", "exchange, kiosk or sequence differ")
         self._is_copied = COPIED in answer.commands
         self._on_commands(answer.commands)
+        self._takes = Takes.from_commands(answer.commands)
         self._obey(answer, receipt, upload)  # (4)
+        if answer.result == "ok":
+            self._catch_up.went(run, early, took_s)
         self._offset_ms = self._clock.server_said(answer.at_ms)  # (5)
         self._purge(answer.at_ms)
         self._follow_bundle(answer)
-        return answer.result == "gap" or (bool(records) and self._journal.unsent_count() > 0)
+        return answer.result == "gap" or (bool(run.records) and self._journal.unsent_count() > 0)
 
-    def _batch(self) -> tuple[int, int]:
-        """How much to send at once: a batch, or as much as goes when more than that is waiting."""
-        if self._journal.unsent_count() <= self._settings.batch:
-            return min(self._settings.batch, self._most_records), BATCH_BYTES
-        return self._most_records, CATCH_UP_BYTES
-
-    def _upload(self, after: int, after_hash: bytes, records: tuple[Record, ...]) -> Upload:
+    def _upload(self, run: Run, early: tuple[Record, ...]) -> Upload:
         stamp, health = self._clock.stamp(), self._health()
         return Upload(
             kiosk=self._identity.enrolment.kiosk,
@@ -257,15 +261,16 @@ class Syncer:
             sent_at_ms=stamp.at_ms,
             mono_ms=stamp.mono_ms,
             boot=stamp.boot,
-            after_sequence=after,
-            after_hash=after_hash,
-            records=records,
+            after_sequence=run.after,
+            after_hash=run.after_hash,
+            records=run.records,
             head_sequence=self._journal.head()[0],
             oldest_unsent_ms=self._journal.oldest_unsent_ms(),
             bundle_version=self._bundles.version,
             app_version=app_version(),
             health=health.parts,
             faults=health.faults,
+            early=early,
         )
 
     def _obey(self, answer: Answer, receipt: Receipt, upload: Upload) -> None:

@@ -137,6 +137,17 @@ def encode_numbered(fields: Mapping[int, object], *, has_floats: bool = False) -
         raise CborError("This value has no CBOR form.", code="cbor_encode") from error
 
 
+def encode_flat(item: object) -> bytes:
+    """`encode` for lists of integers, texts and byte strings, several times cheaper: a catch-up has many thousands.
+
+    No map, no float and no tag may stand in *item*. The bytes are then those of `encode`. Raises CborError as it does.
+    """
+    try:
+        return cbor2.dumps(item)
+    except (cbor2.CBOREncodeError, TypeError, ValueError, RecursionError) as error:
+        raise CborError("This value has no CBOR form.", code="cbor_encode") from error
+
+
 def _dump(item: object) -> bytes:
     return cbor2.dumps(item, encoders=_ENCODERS)
 

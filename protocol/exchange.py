@@ -1,7 +1,8 @@
 """The one exchange between kiosk and server: records up, a signed receipt and commands down (plan, section 5).
 
 An upload is a signed envelope followed by the compressed records whose SHA-256 the envelope carries:
-`length of envelope (4 bytes, big-endian) | envelope (COSE_Sign1) | zlib(CBOR array of records)`.
+`length of envelope (4 bytes, big-endian) | envelope (COSE_Sign1) | zlib(CBOR array of records)`. Beside a backlog the
+envelope may itself carry the newest records out of order: news for people, while the chain stays what counts.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from protocol import cbor, signed
+from protocol import cbor, cose, signed
 from protocol.errors import ProtocolError
 from protocol.fields import Fields, without_none
 from protocol.journal import HASH_BYTES, Record
@@ -23,7 +24,10 @@ from protocol.passage import KIOSK_ID_BYTES
 VERSION = 1
 EXCHANGE_PATH = "/sync/v1/exchange"
 CONTENT_TYPE = "application/vnd.gatehouse.exchange"
-MAX_RECORDS = 1000  # a batch
+MAX_RECORDS = 1000  # a batch that every server takes
+MOST_RECORDS = 4000  # a batch that this version takes, once its server has said so (`Takes`)
+MAX_EARLY = 32  # records out of order in one envelope
+MAX_EARLY_BYTES = 40_000  # and their size, so that an envelope stays below the 64 KiB that a reader takes
 MAX_UNPACKED_BYTES = 8 * 1024 * 1024
 MAX_UPLOAD_BYTES = 4 * 1024 * 1024
 EXCHANGE_ID_BYTES = 16
@@ -78,10 +82,11 @@ class Upload:
     app_version: str
     health: tuple[tuple[str, str], ...] = ()  # part -> state in one word, for example ("camera", "live")
     faults: tuple[str, ...] = ()
+    early: tuple[Record, ...] = ()  # the newest, ascending, all after `records`: only to a server that takes them
 
-    def to_bytes(self, key: Ed25519PrivateKey) -> bytes:
-        """Sign with the device key and pack."""
-        blob = zlib.compress(cbor.encode([r.to_list() for r in self.records]), 1)
+    def to_bytes(self, key: Ed25519PrivateKey, packed: bytes | None = None) -> bytes:
+        """Sign with the device key and pack; *packed* is `pack(self.records)` when it was made before."""
+        blob = pack(self.records) if packed is None else packed
         envelope = signed.sign(
             _REQUEST,
             without_none(
@@ -101,6 +106,7 @@ class Upload:
                     13: self.app_version,
                     14: [list(pair) for pair in self.health],
                     15: list(self.faults),
+                    16: [r.to_list() for r in self.early],
                 }
             ),
             key,
@@ -141,9 +147,77 @@ class Upload:
             app_version=f.text(13, at_most=64),
             health=_pairs(f.any(14)),
             faults=f.texts(15),
+            early=_early(f.any(16), after_sequence),
         )
         f.done()
         return upload
+
+    @staticmethod
+    def envelope_of(data: bytes) -> bytes:
+        """The signed envelope of an upload that `from_bytes` believed: evidence for the early records in it."""
+        return _split(data)[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Takes:
+    """What a server takes beyond version 1; it says so in each answer, and a kiosk that fails forgets it again."""
+
+    records: int = MAX_RECORDS  # in one batch
+    early: int = 0  # records out of order in one envelope
+
+    def command(self) -> str:
+        """The command that says it; a kiosk that does not know it goes on as before."""
+        return f"{_TAKES} {self.records} {self.early}"
+
+    @staticmethod
+    def from_commands(commands: Sequence[str]) -> Takes:
+        """What the server of an answer takes, within what this version can send; version 1 when it does not say."""
+        for command in commands:
+            word, _, rest = command.partition(" ")
+            numbers = rest.split(" ")
+            if (
+                word == _TAKES
+                and len(numbers) == 2
+                and all(n.isascii() and n.isdigit() and len(n) < 8 for n in numbers)
+            ):
+                records, early = int(numbers[0]), int(numbers[1])
+                return Takes(max(1, min(records, MOST_RECORDS)), min(early, MAX_EARLY))
+        return Takes()
+
+
+TAKES = Takes(MOST_RECORDS, MAX_EARLY)
+_TAKES = "takes"
+
+
+def pack(records: Sequence[Record]) -> bytes:
+    """The packed records of an upload: zlib of their CBOR array. What is sealed does not shrink, so level 1."""
+    return zlib.compress(cbor.encode_flat([r.to_list() for r in records]), 1)
+
+
+def record_digest(record: Record) -> bytes:
+    """SHA-256 over all that a record is: two records with the same digest are the same record."""
+    return hashlib.sha256(cbor.encode_flat(record.to_list())).digest()
+
+
+def early_in(envelope: bytes) -> tuple[Record, ...]:
+    """The early records of an envelope that was verified when it came in and kept since."""
+    payload = cbor.decode_strict(cose.parse1(envelope).payload)
+    f = Fields(payload, "envelope")
+    return _early(f.any(16), f.integer(7))
+
+
+def _early(value: Any, after_sequence: int) -> tuple[Record, ...]:
+    if value is None:
+        return ()
+    if not isinstance(value, list) or len(value) > MAX_EARLY:
+        raise ProtocolError(f"upload: the early records are not a list of at most {MAX_EARLY}", code="bad_list")
+    records = tuple(Record.from_list(item) for item in value)
+    last = after_sequence
+    for record in records:
+        if record.sequence <= last:
+            raise ProtocolError("upload: the early records do not ascend", code="bad_list")
+        last = record.sequence
+    return records
 
 
 def _split(data: bytes) -> tuple[bytes, bytes]:
@@ -164,8 +238,8 @@ def _unpack(blob: bytes) -> tuple[Record, ...]:
     if not unpacker.eof or unpacker.unused_data:
         raise ProtocolError("upload: the packed records are cut short, too large or followed by more", code="too_large")
     items = cbor.decode_strict(plain, max_bytes=MAX_UNPACKED_BYTES)
-    if not isinstance(items, list) or len(items) > MAX_RECORDS:
-        raise ProtocolError(f"upload: the records are not a list of at most {MAX_RECORDS}", code="bad_list")
+    if not isinstance(items, list) or len(items) > MOST_RECORDS:
+        raise ProtocolError(f"upload: the records are not a list of at most {MOST_RECORDS}", code="bad_list")
     return tuple(Record.from_list(item) for item in items)
 
 
@@ -274,20 +348,3 @@ class Call:
 def fields_of(data: bytes, what: str) -> Fields:
     """Decode an unsigned CBOR map, for example an error answer, which nothing may depend on."""
     return Fields(cbor.decode_strict(data), what)
-
-
-def split_batches(records: Sequence[Record], most_bytes: int = 512 * 1024) -> list[tuple[Record, ...]]:
-    """Cut a run of records into batches that respect MAX_RECORDS and *most_bytes* before compression."""
-    batches: list[tuple[Record, ...]] = []
-    batch: list[Record] = []
-    size = 0
-    for record in records:
-        weight = len(record.header) + len(record.sealed) + len(record.wrapped) + 64
-        if batch and (len(batch) >= MAX_RECORDS or size + weight > most_bytes):
-            batches.append(tuple(batch))
-            batch, size = [], 0
-        batch.append(record)
-        size += weight
-    if batch:
-        batches.append(tuple(batch))
-    return batches

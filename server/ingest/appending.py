@@ -33,6 +33,7 @@ from protocol.gist import Gist, read_gist
 from protocol.journal import Record, genesis
 from server.db import Base
 from server.ingest.devices import to_ms
+from server.ingest.early import settle
 from server.ingest.models import (
     Epoch,
     Fork,
@@ -56,7 +57,7 @@ _COLUMNS = (
 )
 _journals, _epochs = cast(Table, Journal.__table__), cast(Table, Epoch.__table__)
 _HELD = (
-    select(_journals.c.kiosk_id, _journals.c.sequence, _journals.c.head)
+    select(_journals.c.kiosk_id, _journals.c.sequence, _journals.c.head, _journals.c.early)
     .where(_journals.c.kiosk_id == bindparam("kiosk"))
     .with_for_update()
 )
@@ -89,6 +90,7 @@ class Held(NamedTuple):
     kiosk_id: bytes
     sequence: int
     head: bytes
+    early: int  # records kept before the chain reached them
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,9 +127,12 @@ def append(
             return Appended(Result.FORK, journal.sequence, journal.head, new_fork=fork)
     fresh = prepared[max(0, journal.sequence - upload.after_sequence) :]
     stored: Sequence[Prepared] = ()
+    new_fork: Fork | None = None
     if fresh:  # (4)
         stored = _with_epochs(writing, upload.kiosk, fresh, now)
         _store(writing, upload.kiosk, stored, now)
+        if journal.early:
+            new_fork = _settle_early(writing, upload, fresh, journal, now)
         journal = _moved(writing, journal, fresh[-1], now)  # (5)
     is_all_new = len(fresh) == len(prepared)
     return Appended(
@@ -136,6 +141,7 @@ def append(
         journal.head,
         _set_aside(stored) if is_all_new else _quarantined_between(writing, upload.kiosk, prepared),
         new_records=len(fresh),
+        new_fork=new_fork,
     )
 
 
@@ -186,7 +192,7 @@ def _moved(writing: Session, journal: Held, newest: Prepared, now: datetime) -> 
     sequence, head = newest.record.sequence, newest.hash
     values = {"kiosk": journal.kiosk_id, "to": sequence, "its_hash": head, "now": now}
     writing.connection().execute(_MOVE, values)
-    return Held(journal.kiosk_id, sequence, head)
+    return Held(journal.kiosk_id, sequence, head, journal.early)
 
 
 def _set_aside(stored: Sequence[Prepared]) -> tuple[tuple[int, str], ...]:
@@ -290,6 +296,21 @@ def _rows(kiosk: bytes, fresh: Sequence[Prepared], now_ms: int) -> list[tuple[An
             kind = passage if gist.event is None else int(RecordKind.EVENT)
             rows.append((*open_columns, kind, *sealed_columns, *gist[2:]))  # the gist begins with sequence and kiosk
     return rows
+
+
+def _settle_early(
+    writing: Session, upload: Upload, fresh: Sequence[Prepared], journal: Held, now: datetime
+) -> Fork | None:
+    """Drop what came early and is in the chain now; another record under the same number is a second history."""
+    differs = settle(writing, upload.kiosk, fresh)
+    if differs is None:
+        return None
+    theirs, ours, envelope = differs
+    before = {p.record.sequence + 1: p.hash for p in fresh} | {journal.sequence + 1: journal.head}
+    their_hash = theirs.hash_after(before[theirs.sequence])
+    told = Prepared(theirs, their_hash, None, None)
+    evidence = len(envelope).to_bytes(4, "big") + envelope  # an upload whose records are all in its envelope
+    return _keep_fork(writing, upload, [told], theirs.sequence, (ours.hash, their_hash), now, evidence)
 
 
 def _quarantined_between(writing: Session, kiosk: bytes, prepared: Sequence[Prepared]) -> tuple[tuple[int, str], ...]:

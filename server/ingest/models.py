@@ -13,6 +13,7 @@ from enum import IntEnum
 from sqlalchemy import BigInteger, Index, LargeBinary, SmallInteger, String
 from sqlalchemy.orm import Mapped, mapped_column
 
+from protocol.exchange import EXCHANGE_ID_BYTES
 from protocol.journal import HASH_BYTES
 from protocol.passage import BOOT_ID_BYTES, KIOSK_ID_BYTES, VENUE_ID_BYTES
 from protocol.sealing import EPOCH_ID_BYTES
@@ -36,6 +37,7 @@ class Journal(Base):
     sequence: Mapped[int] = mapped_column(BigInteger)  # 0 before the first record
     head: Mapped[bytes] = mapped_column(LargeBinary(HASH_BYTES))  # the chain hash there
     changed_at: Mapped[datetime]
+    early: Mapped[int] = mapped_column(default=0, server_default="0")  # records of it in EarlyRecord
 
 
 class JournalBoot(Base):
@@ -103,6 +105,34 @@ class Quarantined(Base):
     reason: Mapped[str] = mapped_column(String(40))  # a stable code, see server/ingest/prepared.py
     wrapped: Mapped[bytes]  # a key that did not become an epoch's; usually empty
     noted_at: Mapped[datetime] = mapped_column(index=True)
+
+
+class EarlyRecord(Base):
+    """A record that came before the chain reached it (server/ingest/early.py); it goes when the chain does."""
+
+    __tablename__ = "early_record"
+
+    kiosk_id: Mapped[bytes] = mapped_column(LargeBinary(KIOSK_ID_BYTES), primary_key=True)
+    sequence: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    exchange: Mapped[bytes] = mapped_column(LargeBinary(EXCHANGE_ID_BYTES))  # the EarlyUpload that holds its bytes
+    digest: Mapped[bytes] = mapped_column(LargeBinary(32))  # protocol.exchange.record_digest
+    received_at_ms: Mapped[int] = mapped_column(BigInteger)
+    # from the header
+    venue_id: Mapped[bytes] = mapped_column(LargeBinary(VENUE_ID_BYTES))
+    entrance: Mapped[int]
+    at_ms: Mapped[int] = mapped_column(BigInteger)
+    outcome: Mapped[str | None] = mapped_column(String(8))
+    event: Mapped[str | None] = mapped_column(String(64))
+
+
+class EarlyUpload(Base):
+    """The signed envelope that brought early records: their bytes, and evidence should the chain tell otherwise."""
+
+    __tablename__ = "early_upload"
+
+    kiosk_id: Mapped[bytes] = mapped_column(LargeBinary(KIOSK_ID_BYTES), primary_key=True)
+    exchange: Mapped[bytes] = mapped_column(LargeBinary(EXCHANGE_ID_BYTES), primary_key=True)
+    envelope: Mapped[bytes]
 
 
 class ForkedRecord(Base):

@@ -57,12 +57,20 @@ def _read(record: Record, chain_hash: bytes, kiosk: bytes, venue: bytes) -> Prep
         gist = read_gist(record.header)
     except ProtocolError as error:
         return Prepared(record, chain_hash, None, error.code[:40])
-    if gist.sequence != record.sequence or gist.kiosk != kiosk:
-        return Prepared(record, chain_hash, None, FOREIGN_HEADER)
-    if gist.venue != venue:
-        return Prepared(record, chain_hash, None, OTHER_VENUE)
-    if "\0" in (gist.event or "") or "\0" in (gist.operator or ""):
-        return Prepared(record, chain_hash, None, NUL_IN_TEXT)
-    if (gist.event is None) != bool(record.sealed):
-        return Prepared(record, chain_hash, None, UNSEALED)
+    reason = why_aside(gist, record, kiosk, venue)
+    if reason is not None:
+        return Prepared(record, chain_hash, None, reason)
     return Prepared(record, chain_hash, gist, None)
+
+
+def why_aside(gist: Gist, record: Record, kiosk: bytes, venue: bytes) -> str | None:
+    """None when a header is of its own *record*, *kiosk* and *venue*; else why it is set aside."""
+    if gist.sequence != record.sequence or gist.kiosk != kiosk:
+        return FOREIGN_HEADER
+    if gist.venue != venue:
+        return OTHER_VENUE
+    if "\0" in (gist.event or "") or "\0" in (gist.operator or ""):
+        return NUL_IN_TEXT
+    if (gist.event is None) != bool(record.sealed):
+        return UNSEALED
+    return None

@@ -12,7 +12,7 @@ from werkzeug.exceptions import RequestEntityTooLarge
 
 from protocol.enrolment import ENROL_PATH, EnrolRequest
 from protocol.errors import ProtocolError
-from protocol.exchange import CONTENT_TYPE, COPIED, EXCHANGE_PATH, MAX_UPLOAD_BYTES, Answer, Receipt, Upload
+from protocol.exchange import CONTENT_TYPE, COPIED, EXCHANGE_PATH, MAX_UPLOAD_BYTES, TAKES, Answer, Receipt, Upload
 from server.bundles.manifests import bundle_version
 from server.bundles.parts import vault_keys
 from server.bundles.publishing import publish_for_kiosk
@@ -67,7 +67,7 @@ def exchange() -> ResponseReturnValue:
         want=appended.sequence + 1,
         quarantined=appended.quarantined,
         bundle_version=version,
-        commands=((COPIED,) if done.is_copied else ()) + others,
+        commands=(TAKES.command(), *((COPIED,) if done.is_copied else ()), *others),
     )
     log.info(
         "exchange kiosk=%s sent=%d stored=%d held=%d result=%s quarantined=%d",

@@ -18,14 +18,18 @@ from protocol.bundle import Manifest, part_of
 from protocol.enrolment import EnrolAnswer, EnrolRequest, token_id, token_secret
 from protocol.errors import ProtocolError
 from protocol.exchange import (
-    MAX_RECORDS,
+    MAX_EARLY,
     MAX_UNPACKED_BYTES,
     MAX_UPLOAD_BYTES,
+    MOST_RECORDS,
     Answer,
     Call,
     Receipt,
+    Takes,
     Upload,
-    split_batches,
+    early_in,
+    pack,
+    record_digest,
 )
 from protocol.journal import Record, genesis
 from protocol.query import Approval
@@ -208,7 +212,7 @@ def with_blob(blob: bytes) -> bytes:
         (b"not zlib at all", "bad_compression"),
         (zlib.compress(b"\x80")[:-1], "too_large"),
         (zlib.compress(b"\x80") + b"more", "too_large"),
-        (zlib.compress(cbor.encode([RECORD.to_list()] * (MAX_RECORDS + 1))), "bad_list"),
+        (zlib.compress(cbor.encode([RECORD.to_list()] * (MOST_RECORDS + 1))), "bad_list"),
         (zlib.compress(cbor.encode({1: 2})), "bad_list"),
         (zlib.compress(cbor.encode([[1, 2]])), "bad_record"),
         (zlib.compress(b""), "cbor"),
@@ -237,16 +241,6 @@ def test_an_upload_that_is_too_long_is_refused_before_it_is_looked_at() -> None:
     assert refused.value.code == "too_large"
 
 
-@given(st.lists(st.integers(0, 3000), max_size=40), st.integers(200, 5000))
-def test_batches_keep_order_and_bounds_and_lose_nothing(sizes: list[int], most_bytes: int) -> None:
-    records = [Record(n + 1, bytes(16), b"", b"h", bytes(size)) for n, size in enumerate(sizes)]
-    batches = split_batches(records, most_bytes)
-    assert [r for batch in batches for r in batch] == records
-    for batch in batches:
-        assert len(batch) == 1 or sum(len(r.sealed) + 65 for r in batch) <= most_bytes
-        assert 0 < len(batch) <= MAX_RECORDS
-
-
 def test_an_enrolment_proves_the_token_without_sending_it() -> None:
     assert REQUEST.proves(token_secret(TOKEN)) and not REQUEST.proves(token_secret(bytes(16)))
     assert TOKEN not in REQUEST_BODY and token_secret(TOKEN) not in REQUEST_BODY
@@ -269,3 +263,30 @@ def test_a_manifest_names_each_part_once_and_none_too_large() -> None:
         with pytest.raises(ProtocolError) as refused:
             Manifest.from_signed(data, PUBLIC)
         assert refused.value.code == "bad_list"
+
+
+@pytest.mark.parametrize(
+    ("commands", "takes"),
+    [
+        ((), Takes()),
+        (("copied", "takes 4000 32"), Takes(4000, 32)),
+        (("takes 900000 4000",), Takes(MOST_RECORDS, MAX_EARLY)),  # no more than this version can send
+        (("takes 0 0",), Takes(1, 0)),
+        *(((text,), Takes()) for text in ("takes", "takes 5", "takes -1 2", "takes 1 2 3", "takes x y", "takes ２ ３")),
+    ],
+)
+def test_what_a_server_takes_is_read_within_bounds(commands: tuple[str, ...], takes: Takes) -> None:
+    assert Takes.from_commands(commands) == takes
+
+
+def test_early_records_travel_in_the_signed_envelope() -> None:
+    early = (dataclasses.replace(RECORD, sequence=7), dataclasses.replace(RECORD, sequence=9))
+    sent = dataclasses.replace(UPLOAD, early=early).to_bytes(KEY)
+    assert Upload.from_bytes(sent, PUBLIC).early == early
+    assert early_in(Upload.envelope_of(sent)) == early
+    assert record_digest(early[0]) != record_digest(early[1])
+
+
+@given(st.lists(RECORDS, max_size=5))
+def test_packing_ahead_gives_the_same_bytes(records: list[Record]) -> None:
+    assert zlib.decompress(pack(records)) == cbor.encode([r.to_list() for r in records])

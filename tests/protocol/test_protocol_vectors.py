@@ -10,7 +10,7 @@ import pytest
 from protocol import signed
 from protocol.bundle import Manifest
 from protocol.enrolment import EnrolAnswer, EnrolRequest
-from protocol.exchange import Answer, Receipt, Upload
+from protocol.exchange import TAKES, Answer, Receipt, Takes, Upload, record_digest
 from protocol.passage import Header, Personal
 from protocol.query import Approval, Query
 from protocol.sealing import EpochOpener
@@ -30,7 +30,10 @@ from tests.vectors.make_protocol import (
 )
 
 PUBLISHED: dict[str, Any] = json.loads(FILE.read_text(encoding="utf-8"))
-BY_READING = {("exchange", "upload_by_reading_only")}  # zlib may pack differently elsewhere
+BY_READING = {  # zlib may pack differently elsewhere
+    ("exchange", "upload_by_reading_only"),
+    ("exchange", "upload_with_early_record_by_reading_only"),
+}
 CASES = [
     (group, name)
     for group, values in PUBLISHED.items()
@@ -78,6 +81,10 @@ def test_every_published_message_is_read_by_whoever_should() -> None:
     for record in upload.records:
         last = record.hash_after(last)
     assert last == octets("journal", "hash_after_2")
+    catching_up = Upload.from_bytes(octets("exchange", "upload_with_early_record_by_reading_only"), device)
+    assert (catching_up.records, catching_up.early) == (upload.records[:1], upload.records[1:])
+    assert record_digest(catching_up.early[0]) == octets("exchange", "early_record_digest")
+    assert Takes.from_commands([PUBLISHED["exchange"]["takes_command"]]) == TAKES
     answer = Answer.from_signed(octets("exchange", "answer"), server, sent)
     assert Receipt.from_signed(answer.receipt, server).head == last
     body = octets("enrolment", "request_body")

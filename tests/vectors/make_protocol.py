@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.hpke import MLKEM768X25519PrivateKey
 from protocol import cbor, signed
 from protocol.bundle import Manifest, PlaceNames, part_of
 from protocol.enrolment import EnrolAnswer, EnrolRequest, token_id, token_proof, token_secret
-from protocol.exchange import Answer, Call, Receipt, Upload
+from protocol.exchange import TAKES, Answer, Call, Receipt, Upload, record_digest
 from protocol.journal import Record, genesis
 from protocol.passage import ClockConfidence, Facts, Header, Personal, Place, Stamp, Temperature
 from protocol.policy import EntryPolicy
@@ -115,6 +115,21 @@ def vectors(wrapped: bytes) -> dict[str, Any]:
         health=(("camera", "live"),),
         faults=("no_thermometer",),
     ).to_bytes(DEVICE)
+    catching_up = Upload(
+        kiosk=KIOSK,
+        exchange=bytes(range(16)),
+        sent_at_ms=AT_MS,
+        mono_ms=86_400_000,
+        boot=STAMP.boot,
+        after_sequence=0,
+        after_hash=hashes[0],
+        records=records[:1],
+        head_sequence=2,
+        oldest_unsent_ms=AT_MS,
+        bundle_version=29_920_800,
+        app_version="0.1.0",
+        early=records[1:],
+    ).to_bytes(DEVICE)
     receipt = Receipt(KIOSK, 2, hashes[2], AT_MS).to_signed(SERVER)
     upload_digest = hashlib.sha256(upload).digest()
     answer = Answer(bytes(range(16)), upload_digest, AT_MS, "ok", receipt, 3, (), 29_920_800)
@@ -176,6 +191,9 @@ def vectors(wrapped: bytes) -> dict[str, Any]:
         "exchange": {
             "records_packed_cbor": cbor.encode([r.to_list() for r in records]).hex(),
             "upload_by_reading_only": upload.hex(),
+            "upload_with_early_record_by_reading_only": catching_up.hex(),
+            "early_record_digest": record_digest(records[1]).hex(),
+            "takes_command": TAKES.command(),
             "receipt": receipt.hex(),
             "answer": answer.to_signed(SERVER).hex(),
             "call": Call("GET", "/bundle/v1/manifest", AT_MS, bytes(range(16))).to_signed(DEVICE).hex(),
