@@ -26,6 +26,7 @@ SUBJECTS = (
     "codes",
     "checkin",
     "kiosks",
+    "search",
     "residents",
     "papers",
     "badges",
