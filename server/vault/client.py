@@ -11,6 +11,7 @@ from protocol.errors import ProtocolError
 from protocol.fields import Fields
 from protocol.own_looks import CHALLENGE_BYTES
 from protocol.passage import KIOSK_ID_BYTES
+from protocol.tree_head import MAX_HEAD_CHARACTERS, MAX_PROOF_CHARACTERS
 from server.vault.errors import Refused, VaultError
 from server.vault.index import Passage
 from server.vault.log import Head
@@ -100,7 +101,7 @@ class VaultClient:
         f = self._ask(Operation.OPEN, {1: query, 2: approval, 3: pack_records(records)})
         rows = tuple(OpenedRow.from_fields(item) for item in f.take(1, list))
         refused = tuple((_octets(k), _integer(s), str(c)) for k, s, c in _rows(f.take(2, list), 3))
-        return Opening(rows, refused, self._head(f, 3))
+        return Opening(rows, refused, self._head(f, 3), f.text(5, at_most=MAX_PROOF_CHARACTERS))
 
     def revoke(self, digest: bytes) -> Head:
         """Have a query closed for ever, by its digest."""
@@ -115,6 +116,18 @@ class VaultClient:
         """Raw lines of the vault's access log after line *after*; verify them with `log.check_line`."""
         f = self._ask(Operation.LOG, {1: after, 2: limit})
         return [str(line) for line in f.take(1, list)]
+
+    def tree_head(self) -> str:
+        """The access log's tree as of now, signed; read it with `protocol.tree_head.TreeHead.from_signed`."""
+        return self._ask(Operation.TREE_HEAD, {}).text(1, at_most=MAX_HEAD_CHARACTERS)
+
+    def prove(self, sequence: int) -> str:
+        """That line *sequence* is in the log, with the line, as text for `InclusionProof.from_text`."""
+        return self._ask(Operation.PROVE, {1: sequence}).text(1, at_most=MAX_PROOF_CHARACTERS)
+
+    def prove_growth(self, old_size: int) -> str:
+        """That the log continues what it was at *old_size* lines, as text for `ConsistencyProof.from_text`."""
+        return self._ask(Operation.PROVE_GROWTH, {1: old_size}).text(1, at_most=MAX_PROOF_CHARACTERS)
 
     def challenge(self) -> bytes:
         """Sixteen fresh bytes that one `own_looks` may answer, within a quarter of an hour."""

@@ -3,7 +3,8 @@
 One JSON object a line, so that it can be read with the eye: sequence, time, event, what it tells of, the hash of the
 line before and its own hash with the vault's signature. It is the only truth about what was opened, revoked and
 destroyed: a restart reads it again. A changed, removed or inserted line shows when it is verified; a cut tail shows
-against a head noted elsewhere.
+against a head noted elsewhere. The same lines are the leaves of a Merkle tree (docs/decisions/0132): its signed heads
+and proofs show one line, or one head's growth into another, to somebody who has not the log.
 """
 
 from __future__ import annotations
@@ -22,8 +23,13 @@ from typing import Any, Self
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
+from protocol.errors import ProtocolError
+from protocol.merkle import check_consistency, check_inclusion, consistency_proof, inclusion_proof, leaf_hash
+from protocol.merkle import root_at as tree_root_at
+from protocol.tree_head import ConsistencyProof, InclusionProof, TreeHead
 from server.vault.errors import VaultError
 from server.vault.files import sync_folder
+from server.vault.tree import LogTree
 
 LOG_FILE = "access.log"
 GENESIS = hashlib.sha256(b"gatehouse vault log 1").hexdigest()
@@ -53,6 +59,7 @@ class Line:
     facts: Mapping[str, Any]
     hash: str
     size_bytes: int  # with its line end
+    leaf: bytes  # its hash in the Merkle tree, over the line without its end
 
 
 class AccessLog:
@@ -81,13 +88,20 @@ class AccessLog:
         self.head = Head(0, GENESIS)
         self.newest_ms = 0  # the latest moment any line tells of
         self._ends = array("Q")  # where each line ends, so that reading on needs no search
+        try:
+            self._tree = LogTree(folder)
+        except OSError:
+            os.close(self._file)
+            raise
 
     def replay(self) -> Iterator[Line]:
         """Verify the whole log and yield its lines, once, before the first `append`; raises VaultError at a break."""
         for line in verified_lines(self._path, self._key.public_key(), each_signature=False):
             self.head, self.newest_ms = Head(line.sequence, line.hash), max(self.newest_ms, line.at_ms)
             self._ends.append(self._end() + line.size_bytes)
+            self._tree.grow(line.leaf)
             yield line
+        self._tree.settle()
 
     def append(self, at_ms: int, event: str, facts: Mapping[str, Any]) -> Head:
         """Write one line and wait until it is on the disk.
@@ -115,7 +129,60 @@ class AccessLog:
             raise
         self.head, self.newest_ms = Head(body["sequence"], body["hash"]), max(self.newest_ms, at_ms)
         self._ends.append(start + len(data))
+        self._tree.grow(leaf_hash(data[:-1]))
+        self._tree.settle()
         return self.head
+
+    def signed_head(self, at_ms: int) -> str:
+        """The tree over all lines as of *at_ms*, signed (protocol/tree_head.py)."""
+        return TreeHead(self._tree.frontier.size, self._tree.frontier.root(), at_ms).to_signed(self._key)
+
+    def prove(self, sequence: int, at_ms: int) -> InclusionProof:
+        """That line *sequence* (from 1) stands in the log, under a head signed now; raises VaultError when not."""
+        if not 1 <= sequence <= len(self._ends):
+            raise VaultError(
+                f"The access log has no line {sequence}.", hint=f"It has {len(self._ends)}.", code="no_line"
+            )
+        line = self._raw(sequence)
+        size, root = self._tree.frontier.size, self._tree.frontier.root()
+        for _ in range(2):
+            hashes = inclusion_proof(sequence - 1, size, self._tree.node)
+            try:
+                check_inclusion(leaf_hash(line), sequence - 1, size, hashes, root)
+            except ProtocolError:
+                self._regrow(root)
+                continue
+            return InclusionProof(sequence - 1, line, tuple(hashes), self.signed_head(at_ms))
+        raise _broken(sequence, "it is not the line that stood there")
+
+    def prove_growth(self, old_size: int, at_ms: int) -> ConsistencyProof:
+        """That the log of *old_size* lines is the beginning of today's; raises VaultError when it was never so long."""
+        size, root = self._tree.frontier.size, self._tree.frontier.root()
+        if not 1 <= old_size <= size:
+            raise VaultError(f"The access log was never {old_size} lines long.", hint=f"It has {size}.", code="no_line")
+        for _ in range(2):
+            hashes = consistency_proof(old_size, size, self._tree.node)
+            try:
+                check_consistency(old_size, size, hashes, tree_root_at(old_size, self._tree.node), root)
+            except ProtocolError:
+                self._regrow(root)
+                continue
+            return ConsistencyProof(old_size, tuple(hashes), self.signed_head(at_ms))
+        raise _broken(old_size, "the tree does not grow from there")
+
+    def _regrow(self, root: bytes) -> None:
+        """Make the tree's file again from the log: somebody has changed it while we ran."""
+        self._tree.restart()
+        for sequence in range(1, len(self._ends) + 1):
+            self._tree.grow(leaf_hash(self._raw(sequence)))
+        self._tree.settle()
+        if self._tree.frontier.root() != root:
+            raise _broken(len(self._ends), "its lines are not those that were written")
+
+    def _raw(self, sequence: int) -> bytes:
+        """One line as it stands in the file, without its end."""
+        start = self._ends[sequence - 2] if sequence > 1 else 0
+        return os.pread(self._file, self._ends[sequence - 1] - start - 1, start)
 
     def lines_after(self, sequence: int, limit: int) -> list[str]:
         """At most *limit* raw lines after line *sequence*, oldest first; fewer when they are long (2 MiB in all)."""
@@ -133,7 +200,8 @@ class AccessLog:
         return self._ends[-1] if self._ends else 0
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Let go of the files."""
+        self._tree.close()
         os.close(self._file)
 
     def __enter__(self) -> Self:
@@ -211,7 +279,9 @@ def _parsed(raw: bytes, expected: int, previous: str) -> tuple[Line, bytes, str]
         body = json.loads(raw)
         signature, claimed = body.pop("signature"), body.pop("hash")
         digest = _digest(body)
-        line = Line(body["sequence"], body["at_ms"], body["event"], body["facts"], claimed, len(raw))
+        line = Line(
+            body["sequence"], body["at_ms"], body["event"], body["facts"], claimed, len(raw), leaf_hash(raw[:-1])
+        )
         is_whole = (
             set(body) == {"sequence", "at_ms", "event", "facts", "previous"}
             and type(line.at_ms) is int

@@ -160,6 +160,9 @@ class VaultProcess:
             Operation.REVOKE.value: self._revoke,
             Operation.DESTROY.value: self._destroy,
             Operation.LOG.value: self._log_lines,
+            Operation.TREE_HEAD.value: self._tree_head,
+            Operation.PROVE.value: self._prove,
+            Operation.PROVE_GROWTH.value: self._prove_growth,
             Operation.CHALLENGE.value: self._challenge,
             Operation.OWN_LOOKS.value: self._own_looks,
         }
@@ -206,6 +209,7 @@ class VaultProcess:
             2: [list(one) for one in opening.refused],
             3: opening.head.sequence,
             4: opening.head.hash,
+            5: opening.proof,
         }
 
     def _revoke(self, f: Fields, asker: Asker) -> dict[int, object]:
@@ -224,6 +228,20 @@ class VaultProcess:
         after, limit = f.integer(1), f.integer(2, 1, MAX_LOG_LINES)
         f.done()
         return {1: self._vault.log_lines(after, limit)}
+
+    def _tree_head(self, f: Fields, _asker: Asker) -> dict[int, object]:
+        f.done()
+        return {1: self._vault.signed_head()}
+
+    def _prove(self, f: Fields, _asker: Asker) -> dict[int, object]:
+        sequence = f.integer(1)
+        f.done()
+        return {1: self._vault.prove(sequence)}
+
+    def _prove_growth(self, f: Fields, _asker: Asker) -> dict[int, object]:
+        old_size = f.integer(1)
+        f.done()
+        return {1: self._vault.prove_growth(old_size)}
 
     def _challenge(self, f: Fields, _asker: Asker) -> dict[int, object]:
         f.done()

@@ -43,6 +43,9 @@ class Operation(Enum):
     REVOKE = "revoke"
     DESTROY = "destroy"
     LOG = "log"
+    TREE_HEAD = "tree_head"
+    PROVE = "prove"
+    PROVE_GROWTH = "prove_growth"
     CHALLENGE = "challenge"
     OWN_LOOKS = "own_looks"
 
@@ -200,6 +203,7 @@ class Opening:
     rows: tuple[OpenedRow, ...]
     refused: tuple[tuple[bytes, int, str], ...]  # kiosk, sequence, code
     head: Head  # the log line that stands for this look
+    proof: str  # that this line is in the log's tree: text of protocol/tree_head.py, with the line and a signed head
 
 
 @dataclass(frozen=True, slots=True)
