@@ -22,27 +22,28 @@ from protocol.own_looks import CHALLENGE_BYTES, open_word
 from protocol.passage import Header, Personal
 from protocol.query import Query, QueryKind, Reveal
 from protocol.sealing import EpochOpener
-from protocol.words import EntryMode
+from protocol.words import CredentialKind, EntryMode, Outcome
 from server.vault.approvals import KeyWord, PasskeyWord, check_key_word, check_passkey_word, read_word
 from server.vault.errors import Refused, VaultError
-from server.vault.index import Entry, Passage, TagIndex
+from server.vault.index import CodeUse, Entry, Passage, TagIndex
 from server.vault.keyfile import VaultSecrets
 from server.vault.log import AccessLog, Head, Line
 from server.vault.looks import Claim, LooksOfPersons
 from server.vault.masking import mask_id_number, mask_name, mask_phone
-from server.vault.overlaps import OwnStay, Overlap, Seen, stays, touch
-from server.vault.person import DAY_MS, Person, PersonKind, open_person
+from server.vault.person import DAY_MS, Person, PersonKind, code_key, open_person, tag_of_code
 from server.vault.roster import Approver, Roster, read_roster
-from server.vault.tagging import REUSED_WITHIN_MS, Tagger
 from server.vault.wire import Identity, Indexed, LookLine, OpenedRow, Opening, OwnLooks, SealedRecord, reveals
 
 CLOCK_SLACK_MS = 120_000  # how far the web's clock and ours may lie apart
-MAX_CACHED_EPOCHS = 20_000  # opened epoch keys kept in memory, about 0.5 KB each: unwrapped once, used for a day
+MAX_CACHED_EPOCHS = 256  # opened epoch keys kept in memory
 MAX_CHALLENGES = 1000  # handed out and not answered yet; the oldest are forgotten first
 CHALLENGE_LIFE_MS = 15 * 60_000
 MAX_TOLD = 200  # looks in one answer to a resident, the newest
 OWN_GROUND = "个人信息保护法 第四十五条 (the person's own request)"  # V-29
 _ROW_ID_BYTES = 12
+# A code lives 10 minutes at most, a door allows a minute either way (protocol/credentials/policy.py), and the clocks of
+# two kiosks may lie two minutes apart before the server marks them.
+REUSED_WITHIN_MS = (10 + 2 + 2) * 60_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +83,9 @@ class Vault:
         self._folder, self._keys, self._now_ms, self._passkeys = folder, keys, now_ms, passkeys
         self._signing = keys.signing_key()
         self._seal_keys = {key.key_id: key for key in (secret.load() for secret in keys.seal)}
+        self._code_key = code_key(keys.id_number_tags)
         self._identity_keys = [(secret.public().key_id, secret.load()) for secret in keys.identity]
         self._checkin_keys = {secret.public().key_id: secret.load() for secret in keys.checkin}
-        self._tagger = Tagger(keys, self._read)
         self._lock = threading.Lock()
         self._challenges: OrderedDict[bytes, int] = OrderedDict()  # -> when it was drawn
         self._openers: OrderedDict[tuple[bytes, bytes, bytes], EpochOpener] = OrderedDict()
@@ -170,17 +171,46 @@ class Vault:
         """
         with self._lock:
             entries: list[Entry] = []
+            codes: list[CodeUse] = []
             problems: list[tuple[bytes, int, str]] = []
             for record in records:
                 try:
-                    entries.append(self._tagger.entry(record, self._opener(record)))
+                    header, personal = self._open_record(record)
+                    entries += self._entries(record, header, personal)
+                    codes += self._code_uses(record, header, personal)
                 except ProtocolError as error:
                     problems.append((record.kiosk, record.sequence, error.code))
-            tags = sum(len(entry.tags) for entry in entries)
-            facts = {"records": len(records), "tags": tags, "problems": len(problems), "uid": asker.uid}
+            facts = {"records": len(records), "tags": len(entries), "problems": len(problems), "uid": asker.uid}
             self._log.append(self._now_ms(), "indexed", facts)
-            self._index.add(entries, marks, problems, self._now_ms())
-            return Indexed(len(records), tags, tuple(problems))
+            self._index.add(entries, marks, problems, codes, self._now_ms())
+            return Indexed(len(records), len(entries), tuple(problems))
+
+    def _entries(self, record: SealedRecord, header: Header, personal: Personal) -> list[Entry]:
+        tags = {
+            person.tag(self._tag_key(person.kind), header.place.venue, header.stamp.at_ms)
+            for person in self._persons(personal)
+        }
+        return [Entry(tag, record.kiosk, record.sequence, record.epoch, header.stamp.at_ms) for tag in sorted(tags)]
+
+    def _code_uses(self, record: SealedRecord, header: Header, personal: Personal) -> list[CodeUse]:
+        """The use of a dynamic code, under the tag of its venue and day; near midnight under that of both days."""
+        facts, at_ms = header.facts, header.stamp.at_ms
+        if facts is None or facts.credential is not CredentialKind.HEALTH_CODE or not personal.cti:
+            return []
+        days = {at_ms // DAY_MS, (at_ms + REUSED_WITHIN_MS) // DAY_MS}
+        return [
+            CodeUse(
+                tag_of_code(self._code_key, personal.cti, personal.pseudonym, header.place.venue, day),
+                header.place.venue,
+                at_ms,
+                record.kiosk,
+                record.sequence,
+                record.epoch,
+                facts.direction.value,
+                facts.outcome is Outcome.ADMIT,
+            )
+            for day in sorted(days)
+        ]
 
     def _persons(self, personal: Personal) -> set[Person]:
         """Everybody a passage names, in normal form; a helper by phone was there as well."""
@@ -210,8 +240,10 @@ class Vault:
             query, person = approved.query, approved.person
             if person is None:
                 raise self._refusal(Refused("This query names no person to look for.", code="no_person"), asker)
-            seen = self._seen(query, person)[: query.max_rows]
-            found = [(one.kiosk, one.sequence) for one in seen]
+            days = range(query.from_ms // DAY_MS, (query.to_ms - 1) // DAY_MS + 1)
+            key = self._tag_key(person.kind)
+            tags = (person.tag(key, venue, day * DAY_MS) for venue in query.venues for day in days)
+            found = self._index.find(tags, query.from_ms, query.to_ms, query.max_rows)
             head = self._log.append(self._now_ms(), "found", {**self._about(approved, asker), "count": len(found)})
             self._looks.note([person.log_tag(self._keys.log_tags)], head.sequence)
             return found, head
@@ -465,25 +497,18 @@ class Vault:
 
     def _open_record(self, record: SealedRecord) -> tuple[Header, Personal]:
         """Open one record; raises ProtocolError when any part of it is not what the kiosk sealed."""
-        return self._read(record, self._opener(record).open(record.sequence, record.header, record.sealed))
-
-    def _opener(self, record: SealedRecord) -> EpochOpener:
-        """What opens the record's epoch, its key unwrapped once; raises ProtocolError."""
         if record.epoch in self._destroyed:
             raise ProtocolError("record: its epoch was destroyed", code="destroyed")
         if not record.sealed:
             raise ProtocolError("record: an event holds no person", code="no_person")
-        key = (record.kiosk, record.epoch, record.wrapped[-_WRAPPED_END:])
+        key = (record.kiosk, record.epoch, record.wrapped)
         opener = self._openers.get(key)
         if opener is None:
             opener = EpochOpener.unwrap(record.kiosk, record.epoch, record.wrapped, self._seal_keys)
             self._openers[key] = opener
             if len(self._openers) > MAX_CACHED_EPOCHS:
                 self._openers.popitem(last=False)
-        return opener
-
-    def _read(self, record: SealedRecord, clear: bytes) -> tuple[Header, Personal]:
-        """Both halves of an opened record, each checked in full; raises ProtocolError."""
+        clear = opener.open(record.sequence, record.header, record.sealed)
         header = Header.from_bytes(record.header)
         if header.facts is None or header.sequence != record.sequence or header.place.kiosk != record.kiosk:
             raise ProtocolError("record: its header is of another record", code="foreign_header")
