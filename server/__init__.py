@@ -24,6 +24,7 @@ SUBJECTS = (
     "console",
     "venues",
     "codes",
+    "applications",
     "checkin",
     "kiosks",
     "search",

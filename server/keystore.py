@@ -239,6 +239,26 @@ class KeyStore:
                 hint="Reset it: gatehouse admin reset-second-factor NAME",
             ) from None
 
+    def seal_file(self, clear: bytes, *, file_id: str) -> bytes:
+        """Encrypt a file or a text that somebody sent in, for the database; bound to *file_id*."""
+        nonce = secrets.token_bytes(_NONCE_BYTES)
+        return nonce + ChaCha20Poly1305(self._files_key()).encrypt(nonce, clear, b"gatehouse file " + file_id.encode())
+
+    def open_file(self, sealed: bytes, *, file_id: str) -> bytes:
+        """Undo `seal_file`; raises KeyStoreError when the data or its id is not what was sealed."""
+        try:
+            return ChaCha20Poly1305(self._files_key()).decrypt(
+                sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], b"gatehouse file " + file_id.encode()
+            )
+        except (InvalidTag, ValueError):
+            raise KeyStoreError(
+                "A file does not open with this server's key.",
+                hint="The row was changed, or keys and database come from different backups.",
+            ) from None
+
+    def _files_key(self) -> bytes:
+        return hmac.digest(self._residents, b"gatehouse files 1", "sha256")
+
     def account_code_hash(self, user_id: str, code: str) -> bytes:
         """The 32 bytes that stand for a recovery code in the database; without the key nobody can try codes out."""
         return hmac.digest(self._accounts_key(), f"recovery code\0{user_id}\0{code}".encode(), "sha256")

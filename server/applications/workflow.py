@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from flask import url_for
+
 from server.accounts.roles import Act, Permission, Role
-from server.cases.machine import OPENED, Clock, Field, Machine, State, Step, holders
+from server.applications.deciding import carry_out, is_whole
+from server.cases.machine import OPENED, Clock, Field, Guard, Machine, State, Step, holders
 
 APPLY = holders(Permission.CODE_APPLY, Act.CREATE)
 REVIEW = holders(Permission.CODES, Act.APPROVE)
@@ -17,11 +20,14 @@ CHECKS = (
     Field("meets_conditions", "The venue meets the conditions of use", "yes", must_be=True),
 )
 
+WHOLE = Guard("Something is still missing.", is_whole)
+
 APPLICATION = Machine(
     name="application",
     label="Applications for codes",
     readers=holders(Permission.CODES, Act.READ),
     initial=("draft",),
+    page=lambda case: url_for("applications.show", application_id=case.key),
     states=(
         State("draft", "Draft", "off", readers=frozenset()),
         State("submitted", "Sent", "wait"),
@@ -31,7 +37,16 @@ APPLICATION = Machine(
         State("withdrawn", "Withdrawn", "off", is_final=True),
     ),
     steps=(
-        Step("submit", "Send the application", ("draft",), "submitted", roles=APPLY, is_own=True),
+        Step(
+            "submit",
+            "Send the application",
+            ("draft",),
+            "submitted",
+            roles=APPLY,
+            is_own=True,
+            is_elsewhere=True,
+            guards=(WHOLE,),
+        ),
         Step("take_up", "Take it up", ("submitted",), "under_review", roles=REVIEW, apart_from=(OPENED,)),
         Step(
             "approve",
@@ -41,6 +56,8 @@ APPLICATION = Machine(
             roles=REVIEW,
             apart_from=(OPENED, "submit"),
             fields=CHECKS,
+            is_elsewhere=True,  # where the materials are
+            effect=carry_out,
             tells=("opener",),
         ),
         Step(

@@ -7,6 +7,7 @@
 @open_with_proof("what stands for the form token") strangers may post here without a cookie: the view itself checks it
 @machines("how it proves who it is")  no account and no form token: the view itself checks a device signature or a
                                       one-time code, before it does anything else
+@takes_files(max_bytes)               below one of these: takes a larger body
 @personal                             below one of these: also wants the agreement and training (accounts/gates.py)
 """
 
@@ -83,6 +84,16 @@ def personal(view: View) -> View:
     return view
 
 
+def takes_files(max_bytes: int) -> Callable[[View], View]:
+    """This view takes a file, so its body may have *max_bytes*. Stands below the decorator that says who may."""
+
+    def mark(view: View) -> View:
+        view.gatehouse_max_bytes = max_bytes  # type: ignore[attr-defined]
+        return view
+
+    return mark
+
+
 def access_of(app: Flask, endpoint: str) -> Access:
     """What *endpoint* declared; Flask's own file endpoint is open. Raises LookupError for an undeclared one."""
     if endpoint == "static":
@@ -102,5 +113,7 @@ def check_all_declared(app: Flask) -> None:
 def _declare(view: View, access: Access) -> View:
     if getattr(view, "gatehouse_personal", False):
         access = replace(access, is_personal=True)
+    if (max_bytes := getattr(view, "gatehouse_max_bytes", None)) is not None:
+        access = replace(access, max_bytes=max_bytes)
     view.gatehouse_access = access  # type: ignore[attr-defined]
     return view

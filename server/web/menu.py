@@ -19,6 +19,7 @@ ITEMS: tuple[tuple[str, str], ...] = (
     ("Who looked at mine", "residents.looks.page"),
     ("Venues", "venues.index"),
     ("Venue codes", "codes.index"),
+    ("Apply for codes", "applications.index"),
     ("Residents", "residents.desk.index"),
     ("Paper codes", "papers.index"),
     ("Kiosks", "kiosks.index"),
