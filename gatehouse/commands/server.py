@@ -1,7 +1,7 @@
 """Run the web server: console, resident pages and the machines' endpoints.
 
 It makes sure that secrets, keys and tables are there (see `gatehouse admin init`), brings the tables to this version,
-and serves with gunicorn until it is told to stop. Put a TLS terminating proxy in front of it; docs/deploy.md shows one.
+and serves until it is told to stop. Put a TLS terminating proxy in front of it; docs/deploy.md shows one.
 
 Exit codes: 0 stopped, 2 wrong settings or surroundings.
 """
@@ -10,23 +10,16 @@ from __future__ import annotations
 
 import argparse
 import logging
-import os
 import socket
 import sys
 from pathlib import Path
-from typing import Any
-
-from flask import Flask
-from gunicorn.app.base import BaseApplication
 
 from config.errors import GatehouseError
-from config.server import ServerSettings, load_server_settings
+from config.server import load_server_settings
 from server import create_app
 from server.db import Database
 from server.migrations import upgrade
-
-REQUEST_TIMEOUT_S = 30  # a worker that hangs longer is replaced
-STOP_TIMEOUT_S = 10  # requests under way may finish
+from server.web.serving import serve
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -55,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
         return 0
     host, port = args.host or settings.listen.host, args.port or settings.listen.port
     _must_be_free(host, port)
-    _Server(settings, host, port).run()
+    serve(settings, host, port)
     return 0
 
 
@@ -72,39 +65,3 @@ def _must_be_free(host: str, port: int) -> None:
                 hint="Stop the program that uses it (another server?), or choose another port with --port.",
                 code="port_in_use",
             ) from error
-
-
-class _Server(BaseApplication):  # type: ignore[misc]
-    """gunicorn, configured from our settings and from nothing else."""
-
-    def __init__(self, settings: ServerSettings, host: str, port: int) -> None:
-        self._settings, self._address = settings, f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-        super().__init__()
-
-    def load_config(self) -> None:
-        listen = self._settings.listen
-        values: dict[str, Any] = {
-            "bind": self._address,
-            "workers": listen.workers,
-            "threads": listen.threads,
-            "worker_class": "gthread",
-            "timeout": REQUEST_TIMEOUT_S,
-            "graceful_timeout": STOP_TIMEOUT_S,
-            "keepalive": 5,
-            "max_requests": 20_000,  # a worker starts afresh now and then, whatever it leaked
-            "max_requests_jitter": 2_000,
-            "limit_request_line": 2048,
-            "limit_request_fields": 60,
-            "accesslog": None,  # paths hold tokens; server/web/frame.py logs the route instead
-            "forwarded_allow_ips": "",  # ProxyFix reads these headers, as many as listen.trusted_proxies says
-            "proc_name": "gatehouse-server",
-            "control_socket_disable": True,
-            "preload_app": False,  # each worker opens its own database connections
-        }
-        if os.path.isdir("/dev/shm"):  # noqa: S108  gunicorn's heartbeat files; a slow disk would look like a hung worker
-            values["worker_tmp_dir"] = "/dev/shm"  # noqa: S108
-        for key, value in values.items():
-            self.cfg.set(key, value)
-
-    def load(self) -> Flask:
-        return create_app(self._settings)
