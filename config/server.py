@@ -306,6 +306,18 @@ class AccountSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class OperationsSettings:
+    """How the service is watched."""
+
+    log_format: str = "text"  # or "json": one object a line
+    metrics_token_file: Path | None = None  # whoever shows this token reads /metrics from elsewhere
+
+    def __post_init__(self) -> None:
+        if self.log_format not in {"text", "json"}:
+            raise ValueError(f"operations.log_format is {self.log_format!r}; expected text or json.")
+
+
+@dataclass(frozen=True, slots=True)
 class ServerSettings:
     """Everything the web server and the worker are told; see server.example.toml for what each means."""
 
@@ -330,6 +342,7 @@ class ServerSettings:
     retention: RetentionSettings = field(default_factory=RetentionSettings)
     cases: CaseSettings = field(default_factory=CaseSettings)
     backup: BackupSettings = field(default_factory=BackupSettings)
+    operations: OperationsSettings = field(default_factory=OperationsSettings)
 
     def __post_init__(self) -> None:
         url = urlsplit(self.public_url)

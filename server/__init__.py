@@ -14,7 +14,7 @@ from config.server import ServerSettings
 from server.context import House, utc_now
 from server.db import Database
 from server.keystore import KeyStore, read_passphrase
-from server.web import frame, language, menu
+from server.web import frame, language, menu, metrics
 from server.web.access import check_all_declared
 
 # One blueprint a subject: server/SUBJECT/views.py holds `blueprint`. A new subject is one line here.
@@ -71,6 +71,7 @@ def create_app(settings: ServerSettings, *, now: Callable[[], datetime] = utc_no
     language.install(app)
     menu.install(app)
     frame.install(app)
+    metrics.install(app)
     for subject in SUBJECTS:
         app.register_blueprint(importlib.import_module(f"server.{subject}.views").blueprint)
     check_all_declared(app)

@@ -9,9 +9,7 @@ Exit codes: 0 stopped, 2 wrong settings or surroundings.
 from __future__ import annotations
 
 import argparse
-import logging
 import socket
-import sys
 from pathlib import Path
 
 from config.errors import GatehouseError
@@ -19,6 +17,8 @@ from config.server import load_server_settings
 from server import create_app
 from server.db import Database
 from server.migrations import upgrade
+from server.web import logs
+from server.web.metrics import share_between_processes
 from server.web.serving import serve
 
 
@@ -34,10 +34,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Serve until stopped."""
-    logging.basicConfig(
-        stream=sys.stdout, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", force=True
-    )
     settings = load_server_settings(args.config)
+    logs.start(settings.operations.log_format)
+    if not args.check:
+        share_between_processes()
     create_app(settings)  # every problem of secrets and keys shows here, before a worker is started
     database = Database(settings.database)
     upgrade(database.engine)

@@ -10,9 +10,7 @@ Exit codes: 0 stopped or all well, 1 an action failed (--once, --status), 2 wron
 from __future__ import annotations
 
 import argparse
-import logging
 import signal
-import sys
 import threading
 from pathlib import Path
 from types import FrameType
@@ -21,6 +19,7 @@ from config.server import load_server_settings
 from server import create_app
 from server.context import House
 from server.migrations import check_current
+from server.web import logs
 from server.worker.running import Worker, last_runs
 
 
@@ -51,9 +50,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _serve(house: House) -> int:
-    logging.basicConfig(
-        stream=sys.stdout, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", force=True
-    )
+    logs.start(house.settings.operations.log_format)
     stop = threading.Event()
 
     def end(signum: int, frame: FrameType | None) -> None:

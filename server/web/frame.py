@@ -18,6 +18,7 @@ from server.accounts.rights import person_of
 from server.context import house
 from server.db import close_session
 from server.web.access import Gate, access_of
+from server.web.logs import new_request_id
 
 log = logging.getLogger("gatehouse.web")
 
@@ -120,7 +121,7 @@ def _gate() -> ResponseReturnValue | None:
     (5) the form comes from our own page, (6) the right, (7) a password that must be changed and a second factor that
     must be set up come first, (8) agreement and training, where residents' data are shown.
     """
-    g.started = time.monotonic()
+    g.started, g.request_id = time.monotonic(), new_request_id()
     if request.endpoint is None or request.routing_exception is not None:  # (1) Flask answers 404, 405 or a redirect
         return None
     access = access_of(current_app, request.endpoint)
@@ -207,6 +208,8 @@ def _headers(response: Response) -> Response:
     headers["Permissions-Policy"] = "camera=(), microphone=(), geolocation=()"
     if house().settings.is_https:
         headers["Strict-Transport-Security"] = "max-age=31536000"
+    if "request_id" in g:
+        headers["X-Request-Id"] = g.request_id  # the same on each log line of this request
     if request.endpoint != "static":
         headers.setdefault("Cache-Control", "no-store")
         took_ms = (time.monotonic() - g.started) * 1000 if "started" in g else 0

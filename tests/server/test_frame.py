@@ -117,14 +117,14 @@ def test_machines_get_errors_for_machines(stranger: Browser) -> None:
 
 def test_health_and_readiness(app: Flask, stranger: Browser) -> None:
     assert stranger.get("/healthz").json == {"alive": True}
-    assert stranger.get("/readyz").json == {"ready": True}
+    assert stranger.client.get("/readyz", environ_base={"REMOTE_ADDR": "192.0.2.7"}).json == {"ready": True}
 
 
 def test_not_ready_without_tables(settings: ServerSettings, clock: Callable[[], object]) -> None:
     initialise(settings, now=NOON)
     (settings.data_dir / "server.db").unlink()
     answer = create_app(settings).test_client().get("/readyz")
-    assert answer.status_code == 503 and answer.json == {"ready": False}
+    assert answer.status_code == 503 and answer.json is not None and answer.json["ready"] is False
 
 
 def test_a_missing_or_short_secret_stops_the_start(settings: ServerSettings) -> None:
