@@ -12,20 +12,33 @@ from protocol.credentials.policy import DEFAULT_POLICY
 from protocol.credentials.signed import Refused
 from protocol.trust import TrustList
 from server.accounts.rights import Person, Place, person, require
-from server.accounts.roles import Act, Permission
-from server.codes.forms import PostingForm, PrintForm, RevokeForm
-from server.codes.issuing import CodeError, issue, record_posting, record_print, renewal_line, revoke
+from server.accounts.roles import Act, Permission, Right
+from server.audit import audit
+from server.cases.kernel import CaseError, NotAllowed, choices, find
+from server.codes import bulk_views
+from server.codes.forms import PostingForm, PrintForm, RevokeForm, StepForm
+from server.codes.issuing import CodeError, issue, record_posting, record_print, renewal_line, revoke, thing
 from server.codes.models import LIVE_VALUES, STATE_NAMES, CodeState, VenueCode
+from server.codes.workflow import VENUE_CODE, move_code
 from server.context import house
 from server.db import session
 from server.posters.drawing import FORMS, poster_of, render
 from server.venues.models import Entrance, Venue
 from server.venues.views import CHANGES, find_venue
-from server.web.access import needs
+from server.web.access import needs, needs_any
 from server.web.language import tell
 from server.web.pages import PAGE_ROWS, after_number, page_of
 
+# Steps with a plain button on the code's page, and what the audit trail calls them.
+STEP_AUDITED = {
+    "suspend": "code.suspended",
+    "resume": "code.resumed",
+    "spoil": "code.spoiled",
+    "repost": "code.posted",
+}
+
 blueprint = Blueprint("codes", __name__)
+blueprint.register_blueprint(bulk_views.blueprint)
 
 
 @blueprint.get("/codes")
@@ -87,12 +100,14 @@ def show(serial: int) -> ResponseReturnValue:
 @blueprint.get("/codes/<int:serial>/poster.<any(pdf, png, svg):form>")
 @needs(Permission.CODE_PRINT, Act.READ)
 def poster(serial: int, form: str) -> ResponseReturnValue:
-    """The poster as a file. Looking at it is not printing it: see `print_code`."""
+    """The poster as a file; `size=a3` for a large PDF. Looking at it is not printing it: see `print_code`."""
     code = _find(session(), serial, Permission.CODE_PRINT, Act.READ)
     if not code.holds(house().now()):
         abort(410)
-    answer = Response(render(poster_of(code), form), mimetype=FORMS[form])
-    answer.headers["Content-Disposition"] = f'attachment; filename="poster-{code.serial:08x}.{form}"'
+    is_large = form == "pdf" and request.args.get("size", "").lower() == "a3"
+    answer = Response(render(poster_of(code), "a3" if is_large else form), mimetype=FORMS[form])
+    name = f"poster-{code.serial:08x}{'-a3' if is_large else ''}.{form}"
+    answer.headers["Content-Disposition"] = f'attachment; filename="{name}"'
     return answer
 
 
@@ -110,6 +125,8 @@ def print_code(serial: int) -> ResponseReturnValue:
         tell(error.message, "error")
         return redirect(url_for("codes.show", serial=serial), 303)
     session().commit()
+    if form.form.data == "a3":
+        return redirect(url_for("codes.poster", serial=serial, form="pdf", size="a3"), 303)
     return redirect(url_for("codes.poster", serial=serial, form=form.form.data), 303)
 
 
@@ -156,6 +173,30 @@ def revoke_code(serial: int) -> ResponseReturnValue:
     return redirect(url_for("codes.show", serial=serial), 303)
 
 
+@blueprint.post("/codes/<int:serial>/steps/<any(suspend, resume, spoil, repost):step_name>")
+@needs_any(Right(Permission.CODES, (Act.APPROVE,)), Right(Permission.CODE_PRINT, (Act.PERFORM,)))
+def step(serial: int, step_name: str) -> ResponseReturnValue:
+    """Suspend a code, let it be used again, or note that its poster is damaged; who may is the workflow's to say."""
+    code = _find(session(), serial, Permission.CODE_PRINT, Act.READ, Act.PERFORM)
+    form = StepForm()
+    if not form.validate_on_submit():
+        abort(400)
+    reason = (form.reason.data or "").strip()
+    try:
+        move_code(session(), code, step_name, reason)
+    except NotAllowed:
+        session().rollback()
+        abort(403)
+    except CaseError as error:
+        session().rollback()
+        tell(error.message, "error")
+        return redirect(url_for("codes.show", serial=serial), 303)
+    audit(session(), STEP_AUDITED[step_name], thing(code, code.door), reason)
+    session().commit()
+    tell("It was done, and stands in the history.")
+    return redirect(url_for("codes.show", serial=serial), 303)
+
+
 def verified_code(reading: Session, token: str) -> VenueCode | None:
     """The code that *token* is, or None when we did not sign it (or signed it and never stored it)."""
     now = house().now()
@@ -189,6 +230,8 @@ def _find(reading: Session, serial: int, permission: Permission, *acts: Act) -> 
 
 def _page(code: VenueCode, revoke_form: RevokeForm) -> str:
     place = Place(code.door.venue.area.path, code.venue_id)
+    case = find(session(), VENUE_CODE.name, str(code.serial))
+    taken = choices(session(), case, person(), house().now()) if case is not None else []
     others = session().scalars(
         select(VenueCode)
         .where(VenueCode.venue_id == code.venue_id, VenueCode.entrance == code.entrance)
@@ -207,6 +250,8 @@ def _page(code: VenueCode, revoke_form: RevokeForm) -> str:
         may_print=person().may_at(place, Permission.CODE_PRINT, Act.PERFORM),
         may_look=person().may_at(place, Permission.CODE_PRINT, Act.READ),
         may_revoke=person().may_at(place, Permission.CODES, Act.APPROVE),
+        case_id=case.id if case is not None else None,
+        offers=[(choice, StepForm(formdata=None)) for choice in taken if choice.step.name in STEP_AUDITED],
     )
 
 

@@ -14,7 +14,9 @@ from server.codes.models import VenueCode
 from server.context import house
 from server.web.qr import Level, QrDrawing, draw
 
-FORMS = {"pdf": "application/pdf", "png": "image/png", "svg": "image/svg+xml"}
+FORMS = {"pdf": "application/pdf", "a3": "application/pdf", "png": "image/png", "svg": "image/svg+xml"}
+FORM_NAMES = {"pdf": "PDF A4", "a3": "PDF A3", "png": "PNG", "svg": "SVG"}
+A3_SCALE = 2**0.5  # ISO 216: the same drawing, twice the area
 PNG_DOTS_PER_MM = 6  # about 150 dpi: a module of the code is then nine dots wide
 QR_SIDE_MM = 104  # credentials.md 5: 1 mm a module is enough; posters are read from farther away
 
@@ -70,10 +72,10 @@ def poster_of(code: VenueCode) -> Poster:
 
 
 def render(poster: Poster, form: str) -> bytes:
-    """The poster as a file in one of FORMS: A4 upright."""
+    """The poster as a file in one of FORMS, upright: "a3" is the same drawing on the larger sheet."""
     svg = render_template("posters/poster.svg", poster=poster).encode()
-    if form == "pdf":
-        return bytes(cairosvg.svg2pdf(bytestring=svg))
+    if form in {"pdf", "a3"}:
+        return bytes(cairosvg.svg2pdf(bytestring=svg, scale=A3_SCALE if form == "a3" else 1))
     if form == "png":
         return bytes(cairosvg.svg2png(bytestring=svg, output_width=210 * PNG_DOTS_PER_MM))
     return svg
