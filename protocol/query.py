@@ -21,6 +21,11 @@ MAX_SPAN_MS = 14 * 86_400_000  # F-11 query.max_span_days
 MAX_VALID_MS = 24 * 3_600_000  # F-11 query.valid_hours
 MAX_ROWS = 500  # F-11 query.max_rows
 MAX_REUSED_SPAN_MS = 3 * 86_400_000  # of a search for reused codes: it compares everybody in scope with everybody
+MAX_WITHIN_MINUTES = 120  # between two stays that count as one meeting
+# a check at somebody's own venue (V-27): masked, shorter, fewer rows, and gone the same day
+OWN_VENUE_SPAN_MS = 3 * 86_400_000
+OWN_VENUE_VALID_MS = 8 * 3_600_000
+OWN_VENUE_ROWS = 100
 _APPROVAL = "approval 1"
 
 
@@ -46,6 +51,7 @@ class QueryKind(Enum):
     """What is looked for."""
 
     RECORDS = "records"  # the passages in scope, of one person or of everybody
+    OVERLAPS = "overlaps"  # one person's stays, and who else was there within some minutes
     REUSED_CODES = "reused_codes"  # passages of one dynamic code at two kiosks of one venue (V-09)
 
 
@@ -77,6 +83,7 @@ class Query:
     created_ms: int
     expires_ms: int  # at most 24 hours after created_ms
     kind: QueryKind = QueryKind.RECORDS
+    within_minutes: int = 0  # of OVERLAPS only: how far apart two stays may lie
 
     def __post_init__(self) -> None:
         problem = (
@@ -97,6 +104,17 @@ class Query:
                     or (self.max_rows < 2 and "a pair has two rows")
                 )
             )
+            or (
+                self.kind is QueryKind.OVERLAPS
+                and (
+                    (self.person is None and "a search for overlaps names one person")
+                    or (set(self.reveal) - {Reveal.MASKED} and "overlaps are masked")
+                    or (not 1 <= self.within_minutes <= MAX_WITHIN_MINUTES and "its minutes are not 1 to 120")
+                    or (self.max_rows < 2 and "a meeting has two rows")
+                    or (self.purpose is Purpose.VENUE_CHECK and "overlaps are not for a venue's own check")
+                )
+            )
+            or (self.kind is not QueryKind.OVERLAPS and self.within_minutes and "it has minutes and no overlaps")
         )
         if problem:
             raise ProtocolError(f"query: {problem}", code="bad_query")
@@ -120,6 +138,7 @@ class Query:
                     12: self.created_ms,
                     13: self.expires_ms,
                     14: None if self.kind is QueryKind.RECORDS else self.kind.value,  # as before there were kinds
+                    15: self.within_minutes or None,
                 }
             )
         )
@@ -150,6 +169,7 @@ class Query:
                 created_ms=f.integer(12),
                 expires_ms=f.integer(13),
                 kind=QueryKind(f.maybe_text(14) or QueryKind.RECORDS.value),
+                within_minutes=f.maybe(15, int) or 0,
             )
         except ProtocolError:
             raise
@@ -161,6 +181,22 @@ class Query:
     def digest(self) -> bytes:
         """What the approver signs: 32 bytes. Also the challenge of a passkey assertion."""
         return hashlib.sha256(b"gatehouse query 1" + self.to_bytes()).digest()
+
+
+def own_venue_problem(query: Query) -> str:
+    """Why *query* is no check of somebody's own venue although it says so; "" for what may be asked.
+
+    Apart from the bounds of every query, so that what was asked before there was this rule can still be read.
+    """
+    if query.purpose is not Purpose.VENUE_CHECK:
+        return ""
+    return (
+        (set(query.reveal) - {Reveal.MASKED} and "A check at one's own venue is masked.")
+        or (query.to_ms - query.from_ms > OWN_VENUE_SPAN_MS and "A check at one's own venue spans at most 3 days.")
+        or (query.expires_ms - query.created_ms > OWN_VENUE_VALID_MS and "It is valid for at most 8 hours.")
+        or (query.max_rows > OWN_VENUE_ROWS and "It shows at most 100 records.")
+        or ""
+    )
 
 
 @dataclass(frozen=True, slots=True)

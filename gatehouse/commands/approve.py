@@ -53,6 +53,7 @@ PURPOSES = {
 }
 KINDS = {
     QueryKind.RECORDS: "通行记录 records of passages",
+    QueryKind.OVERLAPS: "同时在场的人 who was there at the same time",
     QueryKind.REUSED_CODES: "同一健康码在两处门口使用 one health code used at two entrances",
 }
 REVEALS = {
@@ -144,13 +145,14 @@ def in_words(waiting: Waiting) -> str:
     full = [REVEALS[r] for r in q.reveal if r is not Reveal.MASKED]
     venues = [f"{v.hex()} ({_plain(waiting.venue_names.get(v.hex(), '?'))})" for v in q.venues]
     whose = "一人（号码已密封） one person, sealed" if q.person else "范围内所有人 everybody in scope"
+    apart = f"（相隔至多 {q.within_minutes} 分钟 at most this many minutes apart）" if q.within_minutes else ""
     lines = (
         ("查询 query", waiting.name),
         ("申请人 requester", _plain(q.requester)),
         ("用途 purpose", PURPOSES[q.purpose]),
         ("案件 case", _plain(q.case_reference)),
         ("法律依据 legal ground", _plain(q.legal_ground)),
-        ("查找 looks for", KINDS[q.kind]),
+        ("查找 looks for", KINDS[q.kind] + apart),
         ("场所 venues", ", ".join(venues)),
         ("时段 period", f"{_time(q.from_ms)} – {_time(q.to_ms)}"),
         ("对象 whose records", whose),

@@ -15,6 +15,7 @@ from protocol.tree_head import MAX_HEAD_CHARACTERS, MAX_PROOF_CHARACTERS
 from server.vault.errors import Refused, VaultError
 from server.vault.index import Passage
 from server.vault.log import Head
+from server.vault.overlaps import Meetings, Overlap, OwnStay
 from server.vault.roster import Approver, Roster
 from server.vault.wire import (
     VERSION,
@@ -74,7 +75,7 @@ class VaultClient:
         return {_octets(kiosk): _integer(sequence) for kiosk, sequence in _rows(f.take(1, list), 2)}
 
     def index(self, records: Iterable[SealedRecord], marks: Mapping[bytes, int]) -> Indexed:
-        """Have at most 500 records indexed (8 MiB); the same ones twice changes nothing.
+        """Have at most MAX_INDEXED records indexed (8 MiB); the same ones twice changes nothing.
 
         *marks*: up to which sequence each kiosk is dealt with, records without a person included.
         """
@@ -95,6 +96,19 @@ class VaultClient:
         rows = _rows(f.take(1, list), 4)
         pairs = [((_octets(a), _integer(m)), (_octets(b), _integer(n))) for a, m, b, n in rows]
         return pairs, self._head(f, 2)
+
+    def overlaps(self, query: bytes, approval: bytes) -> tuple[Meetings, Head]:
+        """The stays of an approved query's person, who else was there, and the log line."""
+        f = self._ask(Operation.OVERLAPS, {1: query, 2: approval})
+        stays = []
+        for venue, from_ms, to_ms, passages in _rows(f.take(1, list), 4):
+            own = _rows(passages, 2) if isinstance(passages, list) else []
+            where = venue if type(venue) is bytes else b""
+            pairs = tuple((_octets(kiosk), _integer(sequence)) for kiosk, sequence in own)
+            stays.append(OwnStay(where, _integer(from_ms), _integer(to_ms), pairs))
+        rows = _rows(f.take(2, list), 5)
+        others = (Overlap(_integer(n), _octets(k), _integer(s), _integer(t), _integer(a)) for n, k, s, t, a in rows)
+        return Meetings(tuple(stays), tuple(others), f.take(3, bool)), self._head(f, 4)
 
     def open(self, query: bytes, approval: bytes, records: Iterable[SealedRecord]) -> Opening:
         """Have at most 500 records opened for an approved query; the log line of this look is in the answer."""

@@ -20,30 +20,29 @@ from protocol.credentials.identity import identity_info, open_identity
 from protocol.errors import ProtocolError
 from protocol.own_looks import CHALLENGE_BYTES, open_word
 from protocol.passage import Header, Personal
-from protocol.query import Query, QueryKind, Reveal
+from protocol.query import Query, QueryKind, Reveal, own_venue_problem
 from protocol.sealing import EpochOpener
-from protocol.words import CredentialKind, EntryMode, Outcome
+from protocol.words import EntryMode
 from server.vault.approvals import KeyWord, PasskeyWord, check_key_word, check_passkey_word, read_word
 from server.vault.errors import Refused, VaultError
-from server.vault.index import CodeUse, Entry, Passage, TagIndex
+from server.vault.index import Entry, Passage, TagIndex
 from server.vault.keyfile import VaultSecrets
 from server.vault.log import AccessLog, Head, Line
 from server.vault.looks import Claim, LooksOfPersons
 from server.vault.masking import mask_id_number, mask_name, mask_phone
-from server.vault.person import DAY_MS, Person, PersonKind, code_key, open_person, tag_of_code
+from server.vault.overlaps import LONGEST_STAY_MS, Meetings, Overlap, Seen, own_stays, stays, touch
+from server.vault.person import DAY_MS, Person, PersonKind, open_person, place_key
 from server.vault.roster import Approver, Roster, read_roster
+from server.vault.tagging import REUSED_WITHIN_MS, Tagger
 from server.vault.wire import Identity, Indexed, LookLine, OpenedRow, Opening, OwnLooks, SealedRecord, reveals
 
 CLOCK_SLACK_MS = 120_000  # how far the web's clock and ours may lie apart
-MAX_CACHED_EPOCHS = 256  # opened epoch keys kept in memory
+MAX_CACHED_EPOCHS = 20_000  # opened epoch keys kept in memory, about 0.5 KB each: unwrapped once, used for a day
 MAX_CHALLENGES = 1000  # handed out and not answered yet; the oldest are forgotten first
 CHALLENGE_LIFE_MS = 15 * 60_000
 MAX_TOLD = 200  # looks in one answer to a resident, the newest
 OWN_GROUND = "个人信息保护法 第四十五条 (the person's own request)"  # V-29
 _ROW_ID_BYTES = 12
-# A code lives 10 minutes at most, a door allows a minute either way (protocol/credentials/policy.py), and the clocks of
-# two kiosks may lie two minutes apart before the server marks them.
-REUSED_WITHIN_MS = (10 + 2 + 2) * 60_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +82,9 @@ class Vault:
         self._folder, self._keys, self._now_ms, self._passkeys = folder, keys, now_ms, passkeys
         self._signing = keys.signing_key()
         self._seal_keys = {key.key_id: key for key in (secret.load() for secret in keys.seal)}
-        self._code_key = code_key(keys.id_number_tags)
         self._identity_keys = [(secret.public().key_id, secret.load()) for secret in keys.identity]
         self._checkin_keys = {secret.public().key_id: secret.load() for secret in keys.checkin}
+        self._tagger = Tagger(keys, self._read)
         self._lock = threading.Lock()
         self._challenges: OrderedDict[bytes, int] = OrderedDict()  # -> when it was drawn
         self._openers: OrderedDict[tuple[bytes, bytes, bytes], EpochOpener] = OrderedDict()
@@ -171,46 +170,17 @@ class Vault:
         """
         with self._lock:
             entries: list[Entry] = []
-            codes: list[CodeUse] = []
             problems: list[tuple[bytes, int, str]] = []
             for record in records:
                 try:
-                    header, personal = self._open_record(record)
-                    entries += self._entries(record, header, personal)
-                    codes += self._code_uses(record, header, personal)
+                    entries.append(self._tagger.entry(record, self._opener(record)))
                 except ProtocolError as error:
                     problems.append((record.kiosk, record.sequence, error.code))
-            facts = {"records": len(records), "tags": len(entries), "problems": len(problems), "uid": asker.uid}
+            tags = sum(len(entry.tags) for entry in entries)
+            facts = {"records": len(records), "tags": tags, "problems": len(problems), "uid": asker.uid}
             self._log.append(self._now_ms(), "indexed", facts)
-            self._index.add(entries, marks, problems, codes, self._now_ms())
-            return Indexed(len(records), len(entries), tuple(problems))
-
-    def _entries(self, record: SealedRecord, header: Header, personal: Personal) -> list[Entry]:
-        tags = {
-            person.tag(self._tag_key(person.kind), header.place.venue, header.stamp.at_ms)
-            for person in self._persons(personal)
-        }
-        return [Entry(tag, record.kiosk, record.sequence, record.epoch, header.stamp.at_ms) for tag in sorted(tags)]
-
-    def _code_uses(self, record: SealedRecord, header: Header, personal: Personal) -> list[CodeUse]:
-        """The use of a dynamic code, under the tag of its venue and day; near midnight under that of both days."""
-        facts, at_ms = header.facts, header.stamp.at_ms
-        if facts is None or facts.credential is not CredentialKind.HEALTH_CODE or not personal.cti:
-            return []
-        days = {at_ms // DAY_MS, (at_ms + REUSED_WITHIN_MS) // DAY_MS}
-        return [
-            CodeUse(
-                tag_of_code(self._code_key, personal.cti, personal.pseudonym, header.place.venue, day),
-                header.place.venue,
-                at_ms,
-                record.kiosk,
-                record.sequence,
-                record.epoch,
-                facts.direction.value,
-                facts.outcome is Outcome.ADMIT,
-            )
-            for day in sorted(days)
-        ]
+            self._index.add(entries, marks, problems, self._now_ms())
+            return Indexed(len(records), tags, tuple(problems))
 
     def _persons(self, personal: Personal) -> set[Person]:
         """Everybody a passage names, in normal form; a helper by phone was there as well."""
@@ -238,12 +208,12 @@ class Vault:
         with self._lock:
             approved = self._checked(query_bytes, approval, asker)
             query, person = approved.query, approved.person
+            if query.kind is not QueryKind.RECORDS:
+                raise self._refusal(Refused("This query does not ask for records.", code="other_kind"), asker)
             if person is None:
                 raise self._refusal(Refused("This query names no person to look for.", code="no_person"), asker)
-            days = range(query.from_ms // DAY_MS, (query.to_ms - 1) // DAY_MS + 1)
-            key = self._tag_key(person.kind)
-            tags = (person.tag(key, venue, day * DAY_MS) for venue in query.venues for day in days)
-            found = self._index.find(tags, query.from_ms, query.to_ms, query.max_rows)
+            seen = self._seen(query, person)[: query.max_rows]
+            found = [(one.kiosk, one.sequence) for one in seen]
             head = self._log.append(self._now_ms(), "found", {**self._about(approved, asker), "count": len(found)})
             self._looks.note([person.log_tag(self._keys.log_tags)], head.sequence)
             return found, head
@@ -263,6 +233,65 @@ class Vault:
             facts = {**self._about(approved, asker), "kind": approved.query.kind.value, "pairs": told}
             return pairs, self._log.append(self._now_ms(), "found", {**facts, "count": len(pairs)})
 
+    def overlaps(self, query_bytes: bytes, approval: bytes, asker: Asker) -> tuple[Meetings, Head]:
+        """Where the approved query's person stayed, and who else was there (docs/decisions/0138).
+
+        Only passages that were indexed before the query was made count. Raises Refused, and logs that.
+        """
+        with self._lock:
+            approved = self._checked(query_bytes, approval, asker)
+            person = approved.person
+            if approved.query.kind is not QueryKind.OVERLAPS or person is None:
+                raise self._refusal(Refused("This query does not ask who was there too.", code="other_kind"), asker)
+            meetings = self._meetings(approved.query, person)
+            told = [f"{other.stay}:{other.kiosk.hex()}:{other.sequence}" for other in meetings.others]
+            facts = {**self._about(approved, asker), "kind": approved.query.kind.value, "others": told}
+            head = self._log.append(self._now_ms(), "found", {**facts, "count": len(meetings.stays)})
+            self._looks.note([person.log_tag(self._keys.log_tags)], head.sequence)
+            return meetings, head
+
+    def _seen(self, query: Query, person: Person) -> list[Seen]:
+        """Where and when *person* passed within the query's scope, oldest first."""
+        days = range(query.from_ms // DAY_MS, (query.to_ms - 1) // DAY_MS + 1)
+        key = self._tag_key(person.kind)
+        tags = (
+            (venue, day, person.tag_under(place_key(key, venue, day))) for venue in set(query.venues) for day in days
+        )
+        return self._index.seen(tags, query.from_ms, query.to_ms)
+
+    def _meetings(self, query: Query, person: Person) -> Meetings:
+        seen = [one for one in self._seen(query, person) if one.indexed_ms < query.created_ms]
+        own = own_stays(seen)
+        room = query.max_rows // 2  # the person's own stays never fill the whole answer
+        kept = [stay for number, stay in enumerate(own, 1) if sum(len(s.passages) for s in own[:number]) <= room]
+        mine = {(self._index.number_of(one.kiosk), one.sequence) for one in seen}
+        within_ms = query.within_minutes * 60_000
+        at_place: dict[tuple[bytes, int], list[int]] = {}
+        for number, stay in enumerate(kept):
+            for day in range((stay.from_ms - within_ms) // DAY_MS, (stay.to_ms + within_ms) // DAY_MS + 1):
+                at_place.setdefault((stay.venue, day), []).append(number)
+        found: dict[tuple[int, int, int, int], tuple[int, int]] = {}  # stay, time, kiosk, sequence -> together, -apart
+        for (venue, day), numbers in at_place.items():
+            reach = LONGEST_STAY_MS + within_ms  # beyond it nobody's stay can touch one of these
+            start = max(query.from_ms, day * DAY_MS, min(kept[n].from_ms for n in numbers) - reach)
+            end = min(query.to_ms, (day + 1) * DAY_MS, max(kept[n].to_ms for n in numbers) + reach)
+            for passages in self._index.around(venue, day, start, end, query.created_ms):
+                if any((kiosk, sequence) in mine for _, kiosk, sequence, _ in passages):
+                    continue
+                for other in stays([(at_ms, is_out) for at_ms, _, _, is_out in passages]):
+                    for number in numbers:
+                        met = touch(kept[number].from_ms, kept[number].to_ms, other.from_ms, other.to_ms, within_ms)
+                        if met is not None:
+                            at_ms, kiosk, sequence, _ = passages[other.first]
+                            key = (number, at_ms, kiosk, sequence)  # once, though seen by ID number and by phone
+                            found[key] = max(found.get(key, (0, -met[1])), (met[0], -met[1]))
+        left = query.max_rows - sum(len(stay.passages) for stay in kept)
+        others = [
+            Overlap(number, self._index.kiosk_of(kiosk), sequence, *_positive(found[number, at_ms, kiosk, sequence]))
+            for number, at_ms, kiosk, sequence in sorted(found)[:left]
+        ]
+        return Meetings(tuple(kept), tuple(others), len(kept) < len(own) or len(found) > left)
+
     def _pairs(self, query: Query) -> list[tuple[Passage, Passage]]:
         return self._index.reused(
             query.venues, query.from_ms, query.to_ms, REUSED_WITHIN_MS, query.created_ms, query.max_rows // 2
@@ -277,7 +306,7 @@ class Vault:
         """
         with self._lock:
             approved = self._checked(query_bytes, approval, asker)
-            only = self._only(approved.query)
+            only = self._only(approved)
             rows: list[OpenedRow] = []
             refused: list[tuple[bytes, int, str]] = []
             row_ids: list[str] = []
@@ -288,7 +317,9 @@ class Vault:
                     header, personal = self._open_record(record)
                     self._check_scope(header, personal, approved)
                     if only is not None and (record.kiosk, record.sequence) not in only:
-                        raise Refused("The record is of no reused code.", code="not_reused")
+                        is_reuse = approved.query.kind is QueryKind.REUSED_CODES
+                        code = "not_reused" if is_reuse else "not_overlapping"
+                        raise Refused("The record is none that this query has found.", code=code)
                 except (ProtocolError, Refused) as error:
                     refused.append((record.kiosk, record.sequence, error.code))
                     continue
@@ -316,16 +347,19 @@ class Vault:
             proof = self._log.prove(head.sequence, self._now_ms()).to_text()
             return Opening(tuple(rows), tuple(refused), head, proof)
 
-    def _only(self, query: Query) -> frozenset[Passage] | None:
-        """The only passages that *query* may open; None when its scope says it all."""
-        if query.kind is not QueryKind.REUSED_CODES:
-            return None
-        return frozenset(passage for pair in self._pairs(query) for passage in pair)
+    def _only(self, approved: Approved) -> frozenset[Passage] | None:
+        """The only passages that the query may open; None when its scope says it all."""
+        if approved.query.kind is QueryKind.REUSED_CODES:
+            return frozenset(passage for pair in self._pairs(approved.query) for passage in pair)
+        if approved.query.kind is QueryKind.OVERLAPS and approved.person is not None:
+            return self._meetings(approved.query, approved.person).passages()
+        return None
 
     def _checked(self, query_bytes: bytes, approval: bytes, asker: Asker) -> Approved:
         """Check a query and its approval; the numbers continue in `open`. Raises Refused, and logs that.
 
-        (1) our own clock is sane; (2) the query decodes, within the bounds of protocol/query.py; (3) now lies in its
+        (1) our own clock is sane; (2) the query decodes, within the bounds of protocol/query.py, narrower ones for
+        somebody's own venue; (3) now lies in its
         life; (4) it was not revoked; (5) the approval names somebody of our own roster who is not the requester; (6) a
         key of theirs, not revoked, is good for this purpose; (7) its signature covers this very query, and says yes;
         (8) the person asked for was sealed for this query.
@@ -340,6 +374,8 @@ class Vault:
             query = Query.from_bytes(query_bytes)
             if query.to_bytes() != query_bytes:
                 raise Refused("The query is not in its canonical form.", code="not_canonical")
+            if problem := own_venue_problem(query):
+                raise Refused(problem, code="own_venue")
             digest = query.digest()
             # (3)
             if now >= query.expires_ms:
@@ -409,7 +445,8 @@ class Vault:
             raise Refused("The record belongs to another venue.", code="other_venue")
         if not query.from_ms <= header.stamp.at_ms < query.to_ms:
             raise Refused("The record lies outside the period.", code="other_period")
-        if approved.person is not None and approved.person not in self._persons(personal):
+        is_of_person = query.kind is QueryKind.RECORDS and approved.person is not None
+        if is_of_person and approved.person not in self._persons(personal):
             raise Refused("The record is of another person.", code="other_person")
 
     # -- who looked at mine ------------------------------------------------------------------------------------------
@@ -497,6 +534,10 @@ class Vault:
 
     def _open_record(self, record: SealedRecord) -> tuple[Header, Personal]:
         """Open one record; raises ProtocolError when any part of it is not what the kiosk sealed."""
+        return self._read(record, self._opener(record).open(record.sequence, record.header, record.sealed))
+
+    def _opener(self, record: SealedRecord) -> EpochOpener:
+        """What opens the record's epoch, its key unwrapped once; raises ProtocolError."""
         if record.epoch in self._destroyed:
             raise ProtocolError("record: its epoch was destroyed", code="destroyed")
         if not record.sealed:
@@ -508,7 +549,10 @@ class Vault:
             self._openers[key] = opener
             if len(self._openers) > MAX_CACHED_EPOCHS:
                 self._openers.popitem(last=False)
-        clear = opener.open(record.sequence, record.header, record.sealed)
+        return opener
+
+    def _read(self, record: SealedRecord, clear: bytes) -> tuple[Header, Personal]:
+        """Both halves of an opened record, each checked in full; raises ProtocolError."""
         header = Header.from_bytes(record.header)
         if header.facts is None or header.sequence != record.sequence or header.place.kiosk != record.kiosk:
             raise ProtocolError("record: its header is of another record", code="foreign_header")
@@ -620,3 +664,8 @@ def _row_id(record: SealedRecord) -> str:
     """Names one record's exact bytes, so that a second record under the same number counts as a second row."""
     parts = hashlib.sha256(record.header).digest() + hashlib.sha256(record.sealed).digest()
     return hashlib.sha256(b"gatehouse row 1" + record.kiosk + record.epoch + parts).hexdigest()[: 2 * _ROW_ID_BYTES]
+
+
+def _positive(met: tuple[int, int]) -> tuple[int, int]:
+    together_ms, minus_apart_ms = met
+    return together_ms, -minus_apart_ms

@@ -25,6 +25,7 @@ from server.vault.errors import Refused, VaultError
 from server.vault.opening import Asker, Vault
 from server.vault.wire import (
     MAX_EPOCHS,
+    MAX_INDEXED,
     MAX_KIOSKS,
     VERSION,
     ConnectionLost,
@@ -156,6 +157,7 @@ class VaultProcess:
             Operation.INDEX.value: self._index,
             Operation.FIND.value: self._find,
             Operation.REUSED.value: self._reused,
+            Operation.OVERLAPS.value: self._overlaps,
             Operation.OPEN.value: self._open_records,
             Operation.REVOKE.value: self._revoke,
             Operation.DESTROY.value: self._destroy,
@@ -183,7 +185,7 @@ class VaultProcess:
         return {1: [[kiosk, sequence] for kiosk, sequence in self._vault.marks(kiosks).items()]}
 
     def _index(self, f: Fields, asker: Asker) -> dict[int, object]:
-        records, marks = unpack_records(f.any(1)), unpack_marks(f.any(2))
+        records, marks = unpack_records(f.any(1), MAX_INDEXED), unpack_marks(f.any(2))
         f.done()
         indexed = self._vault.index(records, marks, asker)
         return {1: indexed.records, 2: indexed.tags, 3: [list(p) for p in indexed.problems]}
@@ -199,6 +201,18 @@ class VaultProcess:
         f.done()
         pairs, head = self._vault.reused(query, approval, asker)
         return {1: [[*first, *second] for first, second in pairs], 2: head.sequence, 3: head.hash}
+
+    def _overlaps(self, f: Fields, asker: Asker) -> dict[int, object]:
+        query, approval = f.octets(1), f.octets(2)
+        f.done()
+        meetings, head = self._vault.overlaps(query, approval, asker)
+        return {
+            1: [[s.venue, s.from_ms, s.to_ms, [list(passage) for passage in s.passages]] for s in meetings.stays],
+            2: [[o.stay, o.kiosk, o.sequence, o.together_ms, o.apart_ms] for o in meetings.others],
+            3: meetings.is_cut,
+            4: head.sequence,
+            5: head.hash,
+        }
 
     def _open_records(self, f: Fields, asker: Asker) -> dict[int, object]:
         query, approval, records = f.octets(1), f.octets(2), unpack_records(f.any(3))

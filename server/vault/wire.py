@@ -25,6 +25,7 @@ from server.vault.log import Head
 VERSION = 1
 MAX_FRAME_BYTES = 8 * 1024 * 1024  # 500 records of the largest kind (protocol/journal.py), each of its own epoch
 MAX_RECORDS = 500  # in one request
+MAX_INDEXED = 4000  # records in one request to index; a frame holds them when they are of the usual size
 MAX_EPOCHS = 500
 MAX_KIOSKS = 1000
 _LENGTH = struct.Struct(">I")
@@ -39,6 +40,7 @@ class Operation(Enum):
     INDEX = "index"
     FIND = "find"
     REUSED = "reused"
+    OVERLAPS = "overlaps"
     OPEN = "open"
     REVOKE = "revoke"
     DESTROY = "destroy"
@@ -72,13 +74,13 @@ def pack_records(records: Iterable[SealedRecord]) -> dict[int, object]:
     return {1: [list(key) for key in epochs], 2: rows}
 
 
-def unpack_records(item: object) -> list[SealedRecord]:
-    """Undo `pack_records`; raises ProtocolError for anything out of shape or bounds."""
+def unpack_records(item: object, most: int = MAX_RECORDS) -> list[SealedRecord]:
+    """Undo `pack_records`; raises ProtocolError for anything out of shape or bounds, and for more than *most*."""
     f = Fields(item, "records")
     epochs, rows = f.maybe(1, list) or [], f.maybe(2, list) or []
     f.done()
-    if len(epochs) > MAX_EPOCHS or len(rows) > MAX_RECORDS:
-        raise ProtocolError(f"records: more than {MAX_RECORDS} in one request", code="too_many")
+    if len(epochs) > max(MAX_EPOCHS, most) or len(rows) > most:
+        raise ProtocolError(f"records: more than {most} in one request", code="too_many")
     for epoch in epochs:
         if not (
             isinstance(epoch, list)

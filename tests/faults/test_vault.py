@@ -88,10 +88,10 @@ def test_a_hole_in_an_older_line_is_tampering_and_stays_in_the_file(fresh: World
 
 def test_a_deletion_that_fails_leaves_the_index_usable(tmp_path: Path) -> None:
     index = TagIndex(tmp_path)
-    index.add([Entry(b"t" * 16, b"k" * 8, 1, b"e" * 16, 1)], {b"k" * 8: 1}, [])
+    index.add([Entry((b"t" * 16,), b"k" * 8, 1, b"e" * 16, b"venue1", 1, False)], {b"k" * 8: 1}, [])
     with pytest.raises(sqlite3.Error):
         index.forget([b"e" * 16, {}])  # type: ignore[list-item]  SQLite refuses it in the middle of the transaction
-    index.add([Entry(b"u" * 16, b"k" * 8, 2, b"f" * 16, 2)], {b"k" * 8: 2}, [])
+    index.add([Entry((b"u" * 16,), b"k" * 8, 2, b"f" * 16, b"venue1", 2, False)], {b"k" * 8: 2}, [])
     assert index.counts() == (2, 0)
     assert index.forget([b"e" * 16]) == 1
     index.close()

@@ -55,6 +55,7 @@ from tests.torture.zygote import Living, Zygote, wait_for
 
 RUNS_A_TOWN = 12
 ERRNOS = (errno.EIO, errno.ENOSPC, errno.EROFS)
+_EPOCHS_WITH_TAGS = "SELECT id FROM epoch WHERE no IN (SELECT epoch FROM tag)"
 USUAL_STEPS = {"kiosk": 40, "server": 60, "vault": 24, "new_journal": 60, "new_server": 400}
 JUMPS_MS = (-400_000_000_000, -86_400_000, -7_200_000, -6_000, 6_000, 7_200_000, 86_400_000, 40_000_000_000)
 
@@ -585,7 +586,7 @@ class Town:
             _must(lines.get(sequence) == line_hash, f"the log line {sequence} was answered and is not there")
         with sqlite3.connect(f"{(self.folder / 'vault' / 'index.db').as_uri()}?mode=ro", uri=True) as db:
             (integrity,) = db.execute("PRAGMA integrity_check").fetchone()
-            left = {row[0].hex() for row in db.execute("SELECT DISTINCT epoch FROM tag")} & destroyed
+            left = {row[0].hex() for row in db.execute(_EPOCHS_WITH_TAGS)} & destroyed
         db.close()
         _must(integrity == "ok", f"the index is damaged: {integrity}")
         _must(not left, "a destroyed epoch still has tags")
