@@ -64,30 +64,31 @@ def read_gist(data: bytes) -> Gist:
     values = found.groups()  # as _LAYOUT has them
     pairs, sequence, kiosk, venue, entrance, at_ms, clock = values[:7]
     direction, mode, credential, colour, measured, outcome, _, _, operator = values[7:16]
-    number, door, moment = _unsigned(sequence), _unsigned(entrance), _unsigned(at_ms)
+    # a head of one byte is the number itself; written out, since a server does this for every passage there is
+    number = sequence[0] if len(sequence) == 1 else int.from_bytes(sequence[1:], "big")
+    door = entrance[0] if len(entrance) == 1 else int.from_bytes(entrance[1:], "big")
+    moment = at_ms[0] if len(at_ms) == 1 else int.from_bytes(at_ms[1:], "big")
     # only optional fields can be missing from a match, and the map's head says how many pairs there are
     if pairs[0] + values.count(None) != _MOST_PAIRS or number < 1 or door > MOST_ENTRANCE or moment > MOST_MS:
         return gist_of(Header.from_bytes(data))
-    return Gist(
-        number,
-        kiosk,
-        venue,
-        door,
-        moment,
-        clock[0],
-        _WORDS[direction],
-        _WORDS[mode],
-        _WORDS[credential],
-        None if colour is None else colour[0],
-        _WORDS[measured],
-        _WORDS[outcome],
-        None if operator is None else operator[1 if operator[0] < 0x78 else 2 :].decode("ascii"),
-        None,
+    return Gist._make(  # half the price of Gist(...)
+        (
+            number,
+            kiosk,
+            venue,
+            door,
+            moment,
+            clock[0],
+            _WORDS[direction],
+            _WORDS[mode],
+            _WORDS[credential],
+            None if colour is None else colour[0],
+            _WORDS[measured],
+            _WORDS[outcome],
+            None if operator is None else operator[1 if operator[0] < 0x78 else 2 :].decode("ascii"),
+            None,
+        )
     )
-
-
-def _unsigned(encoded: bytes) -> int:
-    return encoded[0] if len(encoded) == 1 else int.from_bytes(encoded[1:], "big")
 
 
 def _text(word: str) -> bytes:

@@ -12,6 +12,7 @@ import importlib
 import importlib.util
 import pkgutil
 import secrets
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -21,6 +22,7 @@ from typing import Any
 from flask import current_app, g, request
 from sqlalchemy import Connection, DateTime, Dialect, Engine, MetaData, create_engine, event, make_url, text
 from sqlalchemy.orm import DeclarativeBase, Session
+from sqlalchemy.pool import ConnectionPoolEntry
 from sqlalchemy.types import TypeDecorator
 
 BUSY_TIMEOUT_MS = 10_000  # how long a writer waits for another one: SQLite's busy_timeout, PostgreSQL's lock_timeout
@@ -103,6 +105,13 @@ class Database:
         with Session(self._beside if beside else self._writer, expire_on_commit=False) as session, session.begin():
             yield session
 
+    @contextmanager
+    def beside(self) -> Iterator[Connection]:
+        """One connection for a request of a machine: it looks something up first (`looking`), and then may open a
+        transaction that writes beside others (`begin`)."""
+        with self._beside.connect() as connection:
+            yield connection
+
     def gather_statistics(self) -> None:
         """Let SQLite look at its tables again, so that it picks the right index; PostgreSQL does so by itself."""
         if self.engine.dialect.name == "sqlite":
@@ -129,7 +138,10 @@ def _engine(url: str, connections: int, statement_s: int) -> Engine:
         address = address.set(drivername="postgresql+psycopg")
     options: dict[str, Any] = {}
     if address.get_backend_name() == "sqlite":
-        options = {"connect_args": {"check_same_thread": False, "timeout": BUSY_TIMEOUT_MS / 1000}}
+        options = {
+            "connect_args": {"check_same_thread": False, "timeout": BUSY_TIMEOUT_MS / 1000},
+            "pool_use_lifo": True,  # the connection used last has the newest pages at hand
+        }
     elif address.get_backend_name() == "postgresql":
         limits = {
             "statement_timeout": statement_s * 1000,
@@ -159,13 +171,24 @@ def _engine(url: str, connections: int, statement_s: int) -> Engine:
             for pragma in ("journal_mode=WAL", "foreign_keys=ON", "synchronous=FULL"):
                 dbapi_connection.execute(f"PRAGMA {pragma}")
 
+        turns = _Turns()
+
+        @event.listens_for(engine, "checkin")
+        def _end_turn(_dbapi_connection: Any, record: ConnectionPoolEntry) -> None:
+            turns.end(record.record_info)
+
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
         options = connection.get_execution_options()
         writes = bool(options.get("gatehouse_writes"))
         if engine.dialect.name == "sqlite":
-            connection.exec_driver_sql(f"PRAGMA query_only={'OFF' if writes else 'ON'}")
-            connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+            driver: Any = connection.connection.driver_connection  # every session pays for what is said here
+            driver.execute(f"PRAGMA query_only={'OFF' if writes else 'ON'}")
+            if writes:
+                turns.take(connection.connection.record_info)
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
+            else:
+                driver.execute("BEGIN")
         elif not writes:
             connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         elif options.get("gatehouse_alone"):
@@ -174,7 +197,48 @@ def _engine(url: str, connections: int, statement_s: int) -> Engine:
     return engine
 
 
+class _Turns:
+    """Lets the writers of one process take turns at SQLite's one write lock.
+
+    SQLite has a writer that must wait ask again and again with longer and longer pauses, 100 ms in the end; here the
+    next one goes on at once. Between processes SQLite's own lock decides as ever, and it does so too when a turn does
+    not come within BUSY_TIMEOUT_MS.
+    """
+
+    _HOLDS = "gatehouse_holds_turn"
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+
+    def take(self, of_connection: dict[Any, Any] | None) -> None:
+        """Wait for this connection's turn, unless it has it already. *of_connection* lives as long as it."""
+        if of_connection is None or of_connection.get(self._HOLDS):
+            return
+        if self._lock.acquire(timeout=BUSY_TIMEOUT_MS / 1000):
+            of_connection[self._HOLDS] = True
+
+    def end(self, of_connection: dict[Any, Any] | None) -> None:
+        """The connection went back to its pool, whatever became of its transaction."""
+        if of_connection is not None and of_connection.pop(self._HOLDS, False):
+            self._lock.release()
+
+
 _ADVISORY_LOCK = text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))")
+
+
+@contextmanager
+def looking(connection: Connection) -> Iterator[None]:
+    """Statements on the driver's cursor within this block stand alone, outside of any transaction. For reading."""
+    driver: Any = connection.connection.driver_connection
+    if connection.dialect.name == "sqlite":
+        driver.execute("PRAGMA query_only=ON")
+        yield
+        return
+    driver.autocommit = True
+    try:
+        yield
+    finally:
+        driver.autocommit = False
 
 
 def session() -> Session:

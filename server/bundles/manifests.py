@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from typing import cast
 
-from sqlalchemy import Table, bindparam, func, select
+from sqlalchemy import Table, bindparam, func, or_, select
 from sqlalchemy.orm import Session, undefer
 
 from protocol.bundle import Manifest, Part
 from server.bundles.models import BundlePart
 from server.bundles.parts import EVERYBODY, kiosk_scope, venue_scope
 from server.ingest.devices import to_ms
+from server.ingest.statements import Statement
 
 _parts = cast(Table, BundlePart.__table__).c
-_NEWEST = select(func.max(_parts.version)).where(_parts.scope.in_(bindparam("scopes", expanding=True)))
+_SCOPES = ("everybody", "of_venue", "of_kiosk")  # as scopes_of has them
+_NEWEST = Statement(select(func.max(_parts.version)).where(or_(*[_parts.scope == bindparam(of) for of in _SCOPES])))
 
 
 def scopes_of(kiosk: bytes, venue: bytes) -> tuple[str, str, str]:
@@ -26,7 +28,8 @@ def bundle_version(reading: Session, kiosk: bytes, venue: bytes) -> int:
 
     It never goes down: a kiosk that is moved gets a new "place", which takes a number above all others.
     """
-    return reading.connection().scalar(_NEWEST, {"scopes": list(scopes_of(kiosk, venue))}) or 0
+    found = _NEWEST.row(reading.connection(), dict(zip(_SCOPES, scopes_of(kiosk, venue), strict=True)))
+    return (found and found[0]) or 0
 
 
 def manifest(reading: Session, kiosk: bytes, venue: bytes) -> Manifest | None:

@@ -14,7 +14,6 @@ from typing import Any, NamedTuple, cast
 
 from sqlalchemy import (
     BigInteger,
-    Engine,
     Integer,
     LargeBinary,
     SmallInteger,
@@ -45,6 +44,7 @@ from server.ingest.models import (
 )
 from server.ingest.partitions import ensure_days
 from server.ingest.prepared import EPOCH_TWICE, UNKNOWN_EPOCH, Prepared
+from server.ingest.statements import Statement
 
 DAY_MS = 86_400_000
 MOST_FORKS = 20  # histories kept of one kiosk beside its own
@@ -56,15 +56,15 @@ _COLUMNS = (
     *("operator", "event"),
 )
 _journals, _epochs = cast(Table, Journal.__table__), cast(Table, Epoch.__table__)
-_HELD = (
-    select(_journals.c.kiosk_id, _journals.c.sequence, _journals.c.head, _journals.c.early)
-    .where(_journals.c.kiosk_id == bindparam("kiosk"))
-    .with_for_update()
-)
-_MOVE = (
+HELD_COLUMNS = (_journals.c.kiosk_id, _journals.c.sequence, _journals.c.head, _journals.c.early)
+_HELD = Statement(select(*HELD_COLUMNS).where(_journals.c.kiosk_id == bindparam("kiosk")).with_for_update())
+_MOVE = Statement(
     update(_journals)
     .where(_journals.c.kiosk_id == bindparam("kiosk"))
     .values(sequence=bindparam("to"), head=bindparam("its_hash"), changed_at=bindparam("now"))
+)
+_KNOWN_EPOCH = Statement(
+    select(_epochs.c.epoch).where(_epochs.c.kiosk_id == bindparam("kiosk"), _epochs.c.epoch == bindparam("named"))
 )
 _KNOWN_EPOCHS = select(_epochs.c.epoch).where(
     _epochs.c.kiosk_id == bindparam("kiosk"), _epochs.c.epoch.in_(bindparam("named", expanding=True))
@@ -85,7 +85,7 @@ class Result(Enum):
 
 
 class Held(NamedTuple):
-    """How far we hold a journal, while its row is locked."""
+    """How far we hold a journal, while its row is locked; the values of HELD_COLUMNS."""
 
     kiosk_id: bytes
     sequence: int
@@ -106,14 +106,22 @@ class Appended:
 
 
 def append(
-    writing: Session, upload: Upload, prepared: Sequence[Prepared], now: datetime, *, as_sent: bytes
+    writing: Session,
+    upload: Upload,
+    prepared: Sequence[Prepared],
+    now: datetime,
+    *,
+    as_sent: bytes,
+    journal: Held | None = None,
 ) -> Appended:
     """Append the *prepared* records of *upload*; *as_sent* is kept when they prove a second history.
+
+    *journal* is the kiosk's when the caller has locked it already.
 
     The steps: (1) lock the kiosk's journal, (2) does the upload begin where we are or before, (3) does what it
     repeats agree with what we hold, (4) store the rest, (5) move the head.
     """
-    journal = _locked_journal(writing, upload.kiosk, now)  # (1)
+    journal = journal or _locked_journal(writing, upload.kiosk, now)  # (1)
     if upload.after_sequence > journal.sequence:  # (2)
         return Appended(Result.GAP, journal.sequence, journal.head)
     hashes = [upload.after_hash, *[p.hash for p in prepared]]  # from after_sequence on, without gaps
@@ -179,11 +187,11 @@ def _locked_journal(writing: Session, kiosk: bytes, now: datetime) -> Held:
     It is made here when the kiosk did not come by enrolment; the caller holds the kiosk's own row, so nobody else does.
     """
     connection = writing.connection()
-    found = connection.execute(_HELD, {"kiosk": kiosk}).one_or_none()
+    found = _HELD.row(connection, {"kiosk": kiosk})
     if found is None:
         open_journal(writing, kiosk, now)
         writing.flush()
-        found = connection.execute(_HELD, {"kiosk": kiosk}).one()
+        return Held(kiosk, 0, genesis(kiosk), 0)
     return Held(*found)
 
 
@@ -191,7 +199,7 @@ def _moved(writing: Session, journal: Held, newest: Prepared, now: datetime) -> 
     """The journal with its head at *newest*."""
     sequence, head = newest.record.sequence, newest.hash
     values = {"kiosk": journal.kiosk_id, "to": sequence, "its_hash": head, "now": now}
-    writing.connection().execute(_MOVE, values)
+    _MOVE.run(writing.connection(), values)
     return Held(journal.kiosk_id, sequence, head, journal.early)
 
 
@@ -220,7 +228,11 @@ def _with_epochs(writing: Session, kiosk: bytes, fresh: Sequence[Prepared], now:
     """Store the epoch keys that *fresh* brings; sets aside what has no key or brings a second one."""
     named = {p.record.epoch for p in fresh}
     connection = writing.connection()
-    known = set(connection.scalars(_KNOWN_EPOCHS, {"kiosk": kiosk, "named": list(named)}))
+    if len(named) == 1:
+        (epoch,) = named
+        known = named if _KNOWN_EPOCH.row(connection, {"kiosk": kiosk, "named": epoch}) else set()
+    else:
+        known = set(connection.scalars(_KNOWN_EPOCHS, {"kiosk": kiosk, "named": list(named)}))
     if known == named and not any(p.record.wrapped for p in fresh):
         return fresh
     checked, new_epochs = [], []
@@ -230,7 +242,7 @@ def _with_epochs(writing: Session, kiosk: bytes, fresh: Sequence[Prepared], now:
             prepared = prepared.set_aside(EPOCH_TWICE)
         elif record.wrapped:
             # also from a record with a bad header: its epoch's later records need the key
-            known.add(record.epoch)
+            known = known | {record.epoch}
             new_epochs.append(
                 {
                     "kiosk_id": kiosk,
@@ -251,7 +263,7 @@ def _with_epochs(writing: Session, kiosk: bytes, fresh: Sequence[Prepared], now:
 
 def _store(writing: Session, kiosk: bytes, fresh: Sequence[Prepared], now: datetime) -> None:
     now_ms = to_ms(now)
-    ensure_days(cast(Engine, writing.get_bind()), now_ms // DAY_MS)
+    ensure_days(writing.connection().engine, now_ms // DAY_MS)
     _insert_records(writing, _rows(kiosk, fresh, now_ms))
     aside = [
         {
@@ -271,15 +283,14 @@ def _store(writing: Session, kiosk: bytes, fresh: Sequence[Prepared], now: datet
 def _insert_records(writing: Session, rows: list[tuple[Any, ...]]) -> None:
     """Insert many records at the driver's own speed: their values need no conversion on any database."""
     connection = writing.connection()
+    driver: Any = connection.connection.driver_connection
     if connection.dialect.name == "postgresql":
-        driver = connection.connection.driver_connection
-        assert driver is not None
         with driver.cursor() as cursor, cursor.copy(_COPY) as copy:
             copy.set_types(_COPY_TYPES)
             for row in rows:
                 copy.write_row(row)
     else:
-        connection.exec_driver_sql(_INSERT, rows)
+        driver.executemany(_INSERT, rows)
 
 
 def _rows(kiosk: bytes, fresh: Sequence[Prepared], now_ms: int) -> list[tuple[Any, ...]]:

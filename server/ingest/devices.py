@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import cast
+from functools import lru_cache
+from typing import Any, cast
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from sqlalchemy import Table, bindparam, select
+from sqlalchemy import Connection, Table, bindparam, exists, select
 from sqlalchemy.orm import Session
 
 from server.ingest.refusals import Refused
+from server.ingest.statements import Statement
 from server.kiosks.models import MAY_EXCHANGE, Kiosk, KioskState
+from server.web.models import AttemptCount
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MOST_MS = 2**53  # a clock beyond this is no clock
@@ -34,8 +38,13 @@ _REFUSALS[KioskState.REVOKED] = _REFUSALS[KioskState.LOST]
 
 
 _kiosks = cast(Table, Kiosk.__table__).c
-_DEVICE = select(_kiosks.public_key, _kiosks.venue_id, _kiosks.state, _kiosks.clock_offset_ms).where(
-    _kiosks.id == bindparam("kiosk")
+_COLUMNS = (_kiosks.public_key, _kiosks.venue_id, _kiosks.state, _kiosks.clock_offset_ms)
+_DEVICE = select(*_COLUMNS).where(_kiosks.id == bindparam("kiosk"))
+_QUIET = Statement(  # nothing, also when failures were counted
+    select(*_COLUMNS).where(
+        _kiosks.id == bindparam("kiosk"),
+        ~exists().where(cast(Table, AttemptCount.__table__).c.key == bindparam("counted_as")),
+    )
 )
 
 
@@ -57,13 +66,23 @@ def find_device(reading: Session, kiosk_id: bytes) -> Device:
         raise Refused(
             401, "unknown_kiosk", "This server does not know this kiosk. Enrol it with a code from the console."
         )
-    return Device(
-        kiosk_id,
-        Ed25519PublicKey.from_public_bytes(row.public_key),
-        row.venue_id,
-        KioskState(row.state),
-        row.clock_offset_ms,
-    )
+    return _device(kiosk_id, row)
+
+
+def find_quiet_device(connection: Connection, kiosk_id: bytes, counted_as: bytes) -> Device | None:
+    """The same in one look, when the kiosk is known and no failure is counted under *counted_as*; None otherwise."""
+    row = _QUIET.row(connection, {"kiosk": kiosk_id, "counted_as": counted_as})
+    return None if row is None else _device(kiosk_id, row)
+
+
+def _device(kiosk_id: bytes, row: Sequence[Any]) -> Device:
+    key, venue_id, state, clock_offset_ms = row
+    return Device(kiosk_id, _public_key(key), venue_id, KioskState(state), clock_offset_ms)
+
+
+@lru_cache(maxsize=4096)
+def _public_key(raw: bytes) -> Ed25519PublicKey:
+    return Ed25519PublicKey.from_public_bytes(raw)
 
 
 def require_active(state: KioskState) -> None:

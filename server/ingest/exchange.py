@@ -6,32 +6,69 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import cast
 
-from sqlalchemy import Table, and_, bindparam, exists, select, update
+from sqlalchemy import JSON, Table, and_, bindparam, exists, func, insert, select, update
 from sqlalchemy.orm import Session
 
 from protocol.exchange import Upload
 from protocol.passage import Header
 from server.audit import Thing, audit
+from server.db import UtcDateTime
 from server.faults.reporting import STAFF_EVENT, report_by_staff
-from server.ingest.appending import Appended, Result, append
+from server.ingest.appending import HELD_COLUMNS, Appended, Held, Result, append
 from server.ingest.devices import MOST_MS, moment, offset_ms, plain, require_active
 from server.ingest.early import keep_early
 from server.ingest.models import Fork, JournalBoot
 from server.ingest.prepared import Prepared
+from server.ingest.statements import Statement
 from server.kiosks.models import Kiosk, KioskState
 from server.kiosks.workflow import note_contact
 from server.tampering.workflow import raise_case
 
+_NOT_IN_SERVICE = frozenset({KioskState.ENROLLED.value, KioskState.PROVISIONED.value})  # what note_contact moves on
 LONGEST_AGO = timedelta(days=3650)  # an opening test before this was never done, or its clock was
 
 
-_BOOTS = cast(Table, JournalBoot.__table__)
+_BOOTS, _KIOSKS = cast(Table, JournalBoot.__table__), cast(Table, Kiosk.__table__)
 _of_boot = and_(_BOOTS.c.kiosk_id == bindparam("kiosk"), _BOOTS.c.boot == bindparam("of_boot"))
-_SEEN = select(
-    select(_BOOTS.c.mono_ms).where(_of_boot).scalar_subquery(),
-    exists().where(cast(Table, Fork.__table__).c.kiosk_id == bindparam("kiosk")),
+_LOCK = Statement(
+    select(_KIOSKS.c.state, _KIOSKS.c.venue_id, _KIOSKS.c.last_sequence, *HELD_COLUMNS)
+    .join_from(_KIOSKS, HELD_COLUMNS[0].table, HELD_COLUMNS[0] == _KIOSKS.c.id)
+    .where(_KIOSKS.c.id == bindparam("kiosk"))
+    .with_for_update()
 )
-_NEWS = update(_BOOTS).where(_of_boot).values(mono_ms=bindparam("now_ms"))
+_SEEN = Statement(
+    select(
+        select(_BOOTS.c.mono_ms).where(_of_boot).scalar_subquery(),
+        exists().where(cast(Table, Fork.__table__).c.kiosk_id == bindparam("kiosk")),
+    )
+)
+_FIRST_SEEN = Statement(
+    insert(_BOOTS).values(
+        kiosk_id=bindparam("kiosk"),
+        boot=bindparam("of_boot"),
+        mono_ms=bindparam("now_ms"),
+        first_seen_at=bindparam("now"),
+    )
+)
+_NEWS = Statement(update(_BOOTS).where(_of_boot).values(mono_ms=bindparam("now_ms")))
+_NO_NEWS = Statement(
+    update(_KIOSKS).where(_KIOSKS.c.id == bindparam("kiosk")).values(last_sequence=bindparam("sequence"))
+)
+_NOTE = Statement(
+    update(_KIOSKS)
+    .where(_KIOSKS.c.id == bindparam("kiosk"))
+    .values(
+        last_sequence=bindparam("sequence"),
+        last_seen_at=bindparam("now"),
+        unsent_count=bindparam("unsent"),
+        oldest_unsent_at=bindparam("oldest"),
+        bundle_version=bindparam("bundle"),
+        app_version=bindparam("app"),
+        clock_offset_ms=bindparam("offset_ms"),
+        opening_test_at=func.coalesce(bindparam("tested", type_=UtcDateTime()), _KIOSKS.c.opening_test_at),
+        health=bindparam("told", type_=JSON()),
+    )
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,27 +95,36 @@ def take(
 
     An upload that *was_carried* here in a file says what the kiosk has left to send, and nothing of its being alive.
     """
-    kiosk = writing.scalars(select(Kiosk).where(Kiosk.id == upload.kiosk).with_for_update()).one()
-    require_active(KioskState(kiosk.state))
-    before = kiosk.last_sequence or 0
-    appended = append(writing, upload, prepared, now, as_sent=as_sent)
+    found = _LOCK.row(writing.connection(), {"kiosk": upload.kiosk})
+    if found is None:  # it did not come by enrolment, and this is its first exchange
+        kiosk = _kiosk(writing, upload.kiosk, is_locked=True)
+        state, venue, last, journal = kiosk.state, kiosk.venue_id, kiosk.last_sequence, None
+    else:
+        state, venue, last, *held = found
+        journal = Held(*held)
+    require_active(KioskState(state))
+    before = last or 0
+    appended = append(writing, upload, prepared, now, as_sent=as_sent, journal=journal)
     if upload.early and appended.result is Result.OK and not was_carried:
-        keep_early(writing, upload, kiosk.venue_id, Upload.envelope_of(as_sent), appended.sequence, now)
+        keep_early(writing, upload, venue, Upload.envelope_of(as_sent), appended.sequence, now)
     reported = [
         Header.from_bytes(one.record.header)
         for one in prepared
         if one.gist is not None and one.gist.event == STAFF_EVENT and before < one.gist.sequence <= appended.sequence
     ]
     if reported:
-        report_by_staff(writing, kiosk, reported, now)
+        report_by_staff(writing, _kiosk(writing, upload.kiosk), reported, now)
     is_news, is_copied = _seen(writing, upload, now)
     if was_carried:
-        _note_carried(kiosk, upload, appended)
-    kiosk.last_sequence = appended.sequence
-    if is_news and not was_carried:
-        _note(kiosk, upload, appended, now)
-        note_contact(writing, kiosk, now)
+        _note_carried(_kiosk(writing, upload.kiosk), upload, appended)
+    elif is_news:
+        _note(writing, upload, appended, now)
+        if upload.bundle_version and state in _NOT_IN_SERVICE:
+            note_contact(writing, _kiosk(writing, upload.kiosk), now)
+    else:
+        _NO_NEWS.run(writing.connection(), {"kiosk": upload.kiosk, "sequence": appended.sequence})
     if appended.new_fork is not None:
+        kiosk = _kiosk(writing, upload.kiosk)
         audit(
             writing,
             "kiosk.forked",
@@ -94,16 +140,22 @@ def take(
 def _seen(writing: Session, upload: Upload, now: datetime) -> tuple[bool, bool]:
     """Whether this upload was made after all we heard of in its boot (its moment is remembered), and whether the
     kiosk ever told a second history."""
+    writing.flush()  # a fork may have been added just now
     connection, of_boot = writing.connection(), {"kiosk": upload.kiosk, "of_boot": upload.boot}
-    last_ms, is_copied = connection.execute(_SEEN, of_boot).one()
+    last_ms, is_copied = _SEEN.row(connection, of_boot) or (None, False)
     if last_ms is None:
-        values = {"kiosk_id": upload.kiosk, "boot": upload.boot, "mono_ms": upload.mono_ms, "first_seen_at": now}
-        connection.execute(_BOOTS.insert(), values)
+        _FIRST_SEEN.run(connection, {**of_boot, "now_ms": upload.mono_ms, "now": now})
         return True, bool(is_copied)
     is_news = bool(upload.mono_ms > last_ms)
     if is_news:
-        connection.execute(_NEWS, {**of_boot, "now_ms": upload.mono_ms})
+        _NEWS.run(connection, {**of_boot, "now_ms": upload.mono_ms})
     return is_news, bool(is_copied)
+
+
+def _kiosk(writing: Session, kiosk: bytes, *, is_locked: bool = False) -> Kiosk:
+    """The kiosk as it is now, as an object: for what does not happen in every exchange."""
+    mine = select(Kiosk).where(Kiosk.id == kiosk).execution_options(populate_existing=True)
+    return writing.scalars(mine.with_for_update() if is_locked else mine).one()
 
 
 def _opening_test_at(upload: Upload, now: datetime) -> datetime | None:
@@ -121,19 +173,24 @@ def _note_carried(kiosk: Kiosk, upload: Upload, appended: Appended) -> None:
     kiosk.unsent_count = min(max(0, newest - appended.sequence), 2**31 - 1)
     if kiosk.unsent_count == 0:
         kiosk.oldest_unsent_at = None
+    kiosk.last_sequence = appended.sequence
 
 
-def _note(kiosk: Kiosk, upload: Upload, appended: Appended, now: datetime) -> None:
-    kiosk.last_seen_at = now
-    kiosk.unsent_count = min(max(0, upload.head_sequence - appended.sequence), 2**31 - 1)
+def _note(writing: Session, upload: Upload, appended: Appended, now: datetime) -> None:
     all_sent = appended.result is Result.OK and upload.head_sequence <= appended.sequence
-    oldest = None if all_sent or upload.oldest_unsent_ms is None else moment(upload.oldest_unsent_ms)
-    kiosk.oldest_unsent_at = oldest
-    kiosk.bundle_version = min(upload.bundle_version, 2**31 - 1)
-    kiosk.app_version = plain(upload.app_version, 40)
-    kiosk.clock_offset_ms = offset_ms(upload.sent_at_ms, now)
-    kiosk.opening_test_at = _opening_test_at(upload, now) or kiosk.opening_test_at
-    kiosk.health = {
-        "parts": {plain(part, 64): plain(state, 64) for part, state in upload.health},
-        "faults": [plain(fault, 64) for fault in upload.faults],
+    values = {
+        "kiosk": upload.kiosk,
+        "sequence": appended.sequence,
+        "now": now,
+        "unsent": min(max(0, upload.head_sequence - appended.sequence), 2**31 - 1),
+        "oldest": None if all_sent or upload.oldest_unsent_ms is None else moment(upload.oldest_unsent_ms),
+        "bundle": min(upload.bundle_version, 2**31 - 1),
+        "app": plain(upload.app_version, 40),
+        "offset_ms": offset_ms(upload.sent_at_ms, now),
+        "tested": _opening_test_at(upload, now),
+        "told": {
+            "parts": {plain(part, 64): plain(state, 64) for part, state in upload.health},
+            "faults": [plain(fault, 64) for fault in upload.faults],
+        },
     }
+    _NOTE.run(writing.connection(), values)

@@ -60,7 +60,7 @@ def _read(record: Record, chain_hash: bytes, kiosk: bytes, venue: bytes) -> Prep
     reason = why_aside(gist, record, kiosk, venue)
     if reason is not None:
         return Prepared(record, chain_hash, None, reason)
-    return Prepared(record, chain_hash, gist, None)
+    return Prepared._make((record, chain_hash, gist, None))
 
 
 def why_aside(gist: Gist, record: Record, kiosk: bytes, venue: bytes) -> str | None:

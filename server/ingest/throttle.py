@@ -38,6 +38,10 @@ class Throttle:
                 retry_after_s=wait_s,
             )
 
+    def key_of(self, address: str | None, thing: str = "") -> bytes:
+        """What failures of *address* are counted under; while that has no row, `check` refuses nothing."""
+        return self._counts.key_of(_source(address, thing))
+
     def note_failure(self, address: str | None, now: datetime, thing: str = "") -> None:
         """Count one failure of *address*."""
         with house().database.writing() as writing:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from flask import Blueprint, Response, request
 from flask.typing import ResponseReturnValue
+from sqlalchemy import Connection
+from sqlalchemy.orm import Session
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from protocol.enrolment import ENROL_PATH, EnrolRequest
@@ -17,8 +19,8 @@ from server.bundles.manifests import bundle_version
 from server.bundles.parts import vault_keys
 from server.bundles.publishing import publish_for_kiosk
 from server.context import house
-from server.db import session
-from server.ingest.devices import Device, find_device, require_active, to_ms
+from server.db import looking, session
+from server.ingest.devices import Device, find_device, find_quiet_device, require_active, to_ms
 from server.ingest.enrolment import enrol
 from server.ingest.exchange import take
 from server.ingest.inside import inside_command
@@ -48,13 +50,15 @@ def exchange() -> ResponseReturnValue:
     body = _body()  # (1)
     if request.mimetype != CONTENT_TYPE:
         raise Refused(415, "wrong_type", f"An exchange has the content type {CONTENT_TYPE}.")
-    device, upload = _verified(body)  # (2) (3)
-    require_active(device.state)  # (4)
-    prepared = _prepared(upload, device.venue_id)  # (5)
-    with house().database.writing(beside=True) as writing:  # (6)
-        done = take(writing, upload, prepared, now, as_sent=body)
-        version = bundle_version(writing, device.kiosk_id, device.venue_id)
-        others = inside_command(writing, device, upload)
+    with house().database.beside() as connection:
+        device, upload = _verified(connection, body)  # (2) (3)
+        require_active(device.state)  # (4)
+        prepared = _prepared(upload, device.venue_id)  # (5)
+        with connection.begin(), Session(connection, expire_on_commit=False) as writing:  # (6)
+            done = take(writing, upload, prepared, now, as_sent=body)
+            version = bundle_version(writing, device.kiosk_id, device.venue_id)
+            others = inside_command(writing, device, upload)
+            writing.flush()
     appended = done.appended
     identity = house().keys.server_identity()  # (7)
     receipt = Receipt(upload.kiosk, appended.sequence, appended.head, to_ms(now)).to_signed(identity)
@@ -118,18 +122,17 @@ def _body() -> bytes:
         raise Refused(413, "too_large", f"More than {limit} bytes. Send a smaller batch.") from error
 
 
-def _verified(body: bytes) -> tuple[Device, Upload]:
+def _verified(connection: Connection, body: bytes) -> tuple[Device, Upload]:
+    """Whose upload it is, and the upload; *connection* has no transaction, before and after."""
     now = house().now()
     try:
         claimed = Upload.claimed_kiosk(body)
         source = request.remote_addr
-        with house().database.reading() as reading:
-            exchange_throttle.check(source, now, claimed.hex(), reading=reading)
-            found: Device | Refused
-            try:
-                found = find_device(reading, claimed)
-            except Refused as refusal:
-                found = refusal
+        with looking(connection):
+            counted_as = exchange_throttle.key_of(source, claimed.hex())
+            found: Device | Refused | None = find_quiet_device(connection, claimed, counted_as)
+        if found is None:
+            found = _device_or_refusal(source, claimed, now)
         try:
             if isinstance(found, Refused):
                 raise found
@@ -140,6 +143,16 @@ def _verified(body: bytes) -> tuple[Device, Upload]:
     except ProtocolError as error:
         log.info("exchange refused code=%s bytes=%d", error.code, len(body))
         raise refused_bytes(error) from error
+
+
+def _device_or_refusal(source: str | None, claimed: bytes, now: datetime) -> Device | Refused:
+    """The device, or that there is none; raises Refused (429) when this source has failed too often as this kiosk."""
+    with house().database.reading() as reading:
+        exchange_throttle.check(source, now, claimed.hex(), reading=reading)
+        try:
+            return find_device(reading, claimed)
+        except Refused as refusal:
+            return refusal
 
 
 def _prepared(upload: Upload, venue: bytes) -> tuple[Prepared, ...]:

@@ -40,7 +40,7 @@ class Throttle:
     def seconds_to_wait(self, reading: Session, source: str, now: datetime) -> int:
         """How long *source* has to wait, in whole seconds; 0 when it may try now."""
         row = reading.execute(
-            select(AttemptCount.count, AttemptCount.ends_at).where(AttemptCount.key == self._key(source))
+            select(AttemptCount.count, AttemptCount.ends_at).where(AttemptCount.key == self.key_of(source))
         ).one_or_none()
         if row is None:
             return 0
@@ -51,7 +51,7 @@ class Throttle:
         """Count one attempt of *source*; two processes that count at once both count."""
         stale = select(AttemptCount.key).where(AttemptCount.ends_at < now - KEPT_AFTER_END).limit(_SWEPT)
         writing.execute(delete(AttemptCount).where(AttemptCount.key.in_(stale)))
-        insert = upsert(writing)(AttemptCount).values(key=self._key(source), count=1, ends_at=now + self.window)
+        insert = upsert(writing)(AttemptCount).values(key=self.key_of(source), count=1, ends_at=now + self.window)
         is_over = AttemptCount.ends_at <= now
         writing.execute(
             insert.on_conflict_do_update(
@@ -65,9 +65,10 @@ class Throttle:
 
     def forget(self, writing: Session, source: str) -> None:
         """Forget what *source* did."""
-        writing.execute(delete(AttemptCount).where(AttemptCount.key == self._key(source)))
+        writing.execute(delete(AttemptCount).where(AttemptCount.key == self.key_of(source)))
 
-    def _key(self, source: str) -> bytes:
+    def key_of(self, source: str) -> bytes:
+        """Under which key *source* is counted."""
         return keyed_hash("throttle", self.name, source)
 
 

@@ -1,0 +1,96 @@
+"""Statements on the driver's cursor say what SQLAlchemy would; writers of one process take turns on SQLite."""
+
+import threading
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from sqlalchemy import JSON, bindparam, func, select, text, update
+from sqlalchemy.exc import OperationalError
+
+from server.context import House
+from server.db import Database, UtcDateTime, looking
+from server.ingest.statements import Statement
+from server.kiosks.models import Kiosk
+from tests.server.people import KIOSK, put_kiosk
+
+AT = datetime(2026, 11, 22, 2, 30, 1, 250_000, tzinfo=UTC)
+HEALTH = {"parts": {"camera": "live", "温度计": "%s :x ?"}, "faults": ["a'b"]}
+SEEN = Statement(
+    update(Kiosk.__table__)
+    .where(Kiosk.__table__.c.id == bindparam("kiosk"))
+    .values(
+        last_seen_at=bindparam("at"),
+        opening_test_at=func.coalesce(bindparam("tested", type_=UtcDateTime()), Kiosk.__table__.c.opening_test_at),
+        unsent_count=7,
+        health=bindparam("told", type_=JSON()),
+    )
+)
+UNSENT = Statement(select(Kiosk.__table__.c.unsent_count).where(Kiosk.__table__.c.id == bindparam("kiosk")))
+
+
+def test_what_a_statement_writes_the_mapper_reads(house: House) -> None:
+    put_kiosk(house)
+    values = {"kiosk": KIOSK, "at": AT, "tested": AT, "told": HEALTH}
+    with house.database.writing() as writing:
+        assert SEEN.run(writing.connection(), values).rowcount == 1
+        SEEN.run(writing.connection(), {**values, "tested": None})
+    with house.database.reading() as reading:
+        kiosk = reading.get_one(Kiosk, KIOSK)
+        assert (kiosk.last_seen_at, kiosk.opening_test_at, kiosk.unsent_count, kiosk.health) == (AT, AT, 7, HEALTH)
+
+
+def test_a_look_leaves_no_transaction_and_the_connection_as_it_was(house: House) -> None:
+    put_kiosk(house)
+    with house.database.beside() as connection:
+        with looking(connection):
+            assert UNSENT.row(connection, {"kiosk": b"nobody's"}) is None
+        with connection.begin() as transaction:
+            SEEN.run(connection, {"kiosk": KIOSK, "at": AT, "tested": None, "told": {}})
+            transaction.rollback()
+        with looking(connection):
+            assert UNSENT.row(connection, {"kiosk": KIOSK}) == (None,)
+
+
+def test_a_statement_lacks_nothing_silently(house: House) -> None:
+    with house.database.writing() as writing, pytest.raises(KeyError):
+        SEEN.run(writing.connection(), {"kiosk": KIOSK})
+
+
+def test_writers_of_one_process_wait_for_each_other_and_not_by_asking(tmp_path: Path) -> None:
+    """The second writer goes on once the first one's connection is back, also where SQLite would not let it wait."""
+    database = Database(f"sqlite:///{tmp_path / 'turns.db'}")
+    with database.writing() as writing:
+        writing.execute(text("CREATE TABLE told (word TEXT)"))
+    begins = threading.Event()
+
+    def second() -> None:
+        with database.beside() as connection:
+            driver = connection.connection.driver_connection
+            assert driver is not None
+            driver.execute("PRAGMA busy_timeout=0")  # asked while another one writes, SQLite refuses at once
+            begins.set()
+            with connection.begin():
+                connection.execute(text("INSERT INTO told VALUES ('second')"))
+
+    thread = threading.Thread(target=second)
+    with database.writing() as writing:
+        writing.execute(text("INSERT INTO told VALUES ('first')"))
+        thread.start()
+        assert begins.wait(30)
+        thread.join(0.2)
+        assert thread.is_alive()  # neither through nor refused
+    thread.join(30)
+    with database.reading() as reading:
+        assert reading.scalars(text("SELECT word FROM told")).all() == ["first", "second"]
+    database.engine.dispose()
+
+
+def test_a_writer_that_fails_gives_its_turn_back(tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path / 'turns.db'}")
+    for _ in range(2):
+        with pytest.raises(OperationalError, match="no such table"), database.writing() as writing:
+            writing.execute(text("INSERT INTO told VALUES ('first')"))
+    with database.writing() as writing:
+        writing.execute(text("CREATE TABLE told (word TEXT)"))
+    database.engine.dispose()
