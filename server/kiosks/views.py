@@ -15,6 +15,7 @@ from server.audit import AuditEvent, Thing, audit
 from server.console.words import ACTION_NAMES
 from server.context import house
 from server.db import session
+from server.ingest.early import early_counts
 from server.kiosks.deciding import (
     DECISION_NAMES,
     STEPS,
@@ -27,7 +28,9 @@ from server.kiosks.deciding import (
 )
 from server.kiosks.fleet import CONDITION_NAMES, TROUBLE, Condition, fleet_row, is_in, parts_of
 from server.kiosks.forms import DecisionForm, EnrolForm
+from server.kiosks.lifeline import life_of
 from server.kiosks.models import KIOSK_ID_BYTES, EnrolmentCode, Kiosk
+from server.vault.client import VaultClient
 from server.vault_keys import VaultKeysError
 from server.venues.models import Entrance, Venue
 from server.venues.views import find_venue
@@ -54,7 +57,8 @@ def index() -> ResponseReturnValue:
     rows = rows.order_by(Kiosk.area_path, Kiosk.id).limit(PAGE_ROWS + 1)
     found = [fleet_row(kiosk, now, fleet) for kiosk in session().scalars(rows)]
     page = page_of(found, lambda row: f"{row.kiosk.area_path}{row.kiosk.id.hex()}")
-    return render_template("kiosks/index.html", page=page, wanted=_wanted(), conditions=CONDITION_NAMES)
+    early = early_counts(session(), [row.kiosk.id for row in page.rows])
+    return render_template("kiosks/index.html", page=page, wanted=_wanted(), early=early, conditions=CONDITION_NAMES)
 
 
 def listed(somebody: Person) -> Select[Kiosk]:
@@ -81,6 +85,18 @@ def show(kiosk_id: bytes) -> ResponseReturnValue:
     """One kiosk: what it said last, and what can be decided about it."""
     kiosk = _find(session(), kiosk_id, Act.READ)
     return _page(kiosk, DecisionForm(formdata=None), None)
+
+
+@blueprint.get("/kiosks/<kiosk_id:kiosk_id>/record")
+@needs(Permission.KIOSKS, Act.READ)
+def record(kiosk_id: bytes) -> ResponseReturnValue:
+    """The life line of one record by its `number`, the first one without it; 404 for a number that cannot be."""
+    kiosk = _find(session(), kiosk_id, Act.READ)
+    number = request.args.get("number", 1, type=int)
+    if not 1 <= number < 2**63:
+        abort(404)
+    life = life_of(session(), VaultClient(house().settings.vault_socket_path), kiosk.id, number)
+    return render_template("kiosks/record.html", kiosk=kiosk, life=life)
 
 
 @blueprint.post("/kiosks/<kiosk_id:kiosk_id>/<any(suspend, resume, retire, lost):decision>")
@@ -228,6 +244,7 @@ def _page(kiosk: Kiosk, form: DecisionForm, tried: Decision | None) -> str:
         row=fleet_row(kiosk, house().now(), house().settings.fleet),
         kiosk=kiosk,
         parts=parts_of(kiosk),
+        early=early_counts(session(), [kiosk.id]).get(kiosk.id, 0),
         form=form,
         tried=tried,
         decisions=[(d, DECISION_NAMES[d], STEPS[d].is_final) for d in possible(kiosk)] if may_decide else [],

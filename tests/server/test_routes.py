@@ -137,6 +137,7 @@ TABLE: dict[tuple[str, str], str] = {
     ("POST", "/applications/new"): "= VO VK",
     ("GET", "/kiosks"): "= ST VO VK IN TS",
     ("GET", f"/kiosks/{K}"): "ST VO VK IN TS",
+    ("GET", f"/kiosks/{K}/record"): "ST VO VK IN TS",
     ("POST", f"/kiosks/{K}/suspend"): "ST",
     ("GET", f"/venues/{V}/enrol"): "ST TS",
     ("POST", f"/venues/{V}/enrol"): "ST TS",
