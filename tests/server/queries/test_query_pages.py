@@ -264,11 +264,11 @@ def test_a_refusal_has_a_reason_and_ends_the_query(as_person: As, ask: Ask, hous
     assert district.post(f"{address}/approve", {"approval": word}).status_code == 409
 
 
-def test_what_has_run_out_is_noted_and_later_archived(as_person: As, ask: Ask, house: House) -> None:
+def test_what_has_run_out_is_noted_and_later_archived(app: Flask, as_person: As, ask: Ask, house: House) -> None:
     address = ask(as_person("epi"))
     later = row_at(house, address).expires_at
     assert row_at(house, address).state_at(later) is QueryState.EXPIRED
-    with house.database.writing() as writing:
+    with app.app_context(), house.database.writing() as writing:
         assert close_expired(writing, real_now(), real_now()) == (0, 0)
         assert close_expired(writing, later, real_now()) == (1, 0)
         assert close_expired(writing, later, later) == (0, 1)
