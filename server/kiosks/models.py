@@ -86,3 +86,24 @@ class EnrolmentCode(Base):
         ForeignKeyConstraint(["venue_id", "entrance"], ["entrance.venue_id", "entrance.number"]),
         Index(None, "venue_id", "entrance"),
     )
+
+
+class PassageHour(Base):
+    """How many people passed in one hour in one area and all below it: counts, and nobody behind them."""
+
+    __tablename__ = "passage_hour"
+
+    area_path: Mapped[str] = mapped_column(String(300), primary_key=True)
+    hour: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False, index=True)  # since 1970, UTC
+    admitted: Mapped[int] = mapped_column(BigInteger)
+    held: Mapped[int] = mapped_column(BigInteger)
+    denied: Mapped[int] = mapped_column(BigInteger)
+
+
+class PassageCounted(Base):
+    """How far a journal has been counted into `passage_hour`."""
+
+    __tablename__ = "passage_counted"
+
+    kiosk_id: Mapped[bytes] = mapped_column(LargeBinary(KIOSK_ID_BYTES), primary_key=True)
+    sequence: Mapped[int] = mapped_column(BigInteger)

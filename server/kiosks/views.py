@@ -12,6 +12,7 @@ from wtforms.fields.choices import SelectChoice
 from server.accounts.rights import Person, Place, person, require
 from server.accounts.roles import Act, Permission, Right
 from server.audit import AuditEvent, Thing, audit
+from server.cases.models import Case
 from server.console.words import ACTION_NAMES
 from server.context import house
 from server.db import session
@@ -27,9 +28,13 @@ from server.kiosks.deciding import (
     possible,
 )
 from server.kiosks.fleet import CONDITION_NAMES, TROUBLE, Condition, fleet_row, is_in, parts_of
+from server.kiosks.fleet_counting import passages_by_hour
+from server.kiosks.fleet_findings import findings_of
+from server.kiosks.fleet_overview import COUNTS, chart_of, look
 from server.kiosks.forms import DecisionForm, EnrolForm
 from server.kiosks.lifeline import life_of
-from server.kiosks.models import KIOSK_ID_BYTES, EnrolmentCode, Kiosk
+from server.kiosks.models import KIOSK_ID_BYTES, EnrolmentCode, Kiosk, KioskState
+from server.kiosks.workflow import DEVICE
 from server.vault.client import VaultClient
 from server.vault_keys import VaultKeysError
 from server.venues.models import Entrance, Venue
@@ -77,6 +82,34 @@ def _wanted() -> str:
     """The filter that was asked for; empty for none or nonsense."""
     asked = request.args.get("condition", "")
     return asked if asked in {"trouble", "unsent", *(condition.value for condition in Condition)} else ""
+
+
+@blueprint.get("/kiosks/overview")
+@needs(Permission.KIOSKS, Act.READ)
+def overview() -> ResponseReturnValue:
+    """The fleet at a glance: passages per hour, the areas or doors below `area`, programs and rules, what is wrong."""
+    somebody, now = person(), house().now()
+    return render_template(
+        "kiosks/overview.html",
+        seen=look(session(), somebody, request.args.get("area", "")[:32], now),
+        chart=chart_of(passages_by_hour(session(), somebody.reach(*COUNTS), now), house().settings.zone)
+        if somebody.holds(*COUNTS)
+        else None,
+        at=now,
+    )
+
+
+@blueprint.get("/kiosks/<kiosk_id:kiosk_id>/lost")
+@needs(Permission.KIOSKS, Act.READ)
+def lost(kiosk_id: bytes) -> ResponseReturnValue:
+    """What to do when this kiosk is gone, step by step, and how far it is; made to be printed."""
+    kiosk = _find(session(), kiosk_id, Act.READ)
+    case = session().scalar(select(Case).where(Case.machine == DEVICE.name, Case.key == kiosk.id.hex()))
+    state = KioskState(kiosk.state)
+    is_over = state is KioskState.REVOKED
+    return render_template(
+        "kiosks/lost.html", kiosk=kiosk, case=case, is_lost=is_over or state is KioskState.LOST, is_over=is_over
+    )
 
 
 @blueprint.get("/kiosks/<kiosk_id:kiosk_id>")
@@ -244,6 +277,7 @@ def _page(kiosk: Kiosk, form: DecisionForm, tried: Decision | None) -> str:
         row=fleet_row(kiosk, house().now(), house().settings.fleet),
         kiosk=kiosk,
         parts=parts_of(kiosk),
+        findings=findings_of(kiosk, house().now(), house().settings.fleet),
         early=early_counts(session(), [kiosk.id]).get(kiosk.id, 0),
         form=form,
         tried=tried,

@@ -20,6 +20,7 @@ from server.checks.daily import fill_in, open_checks
 from server.context import House
 from server.faults.reporting import follow_kiosks
 from server.ingest.partitions import AHEAD_DAYS, day_of, ensure_days
+from server.kiosks.fleet_counting import count_new
 from server.kiosks.models import EnrolmentCode
 from server.queries.deciding import close_expired
 from server.queries.trail import follow_log, signing_key
@@ -139,6 +140,12 @@ def reread_backups(house: House) -> Done:
     return Done(f"changed={len(list(reread(house)))}")
 
 
+def count_passages(house: House) -> Done:
+    """Count the passages that came, hour by hour and area by area."""
+    counted, again = count_new(house, house.now())
+    return Done(f"counted={counted}", again=again)
+
+
 def _count(result: object) -> int:
     return int(getattr(result, "rowcount", 0))
 
@@ -156,5 +163,6 @@ ACTIONS = (
     Action("drop_unused_codes", timedelta(hours=6), drop_unused_codes),
     Action("back_up", timedelta(minutes=10), back_up),
     Action("reread_backups", timedelta(days=1), reread_backups),
+    Action("count_passages", timedelta(seconds=30), count_passages),
     Action("drop_references", timedelta(hours=1), drop_references),
 )
