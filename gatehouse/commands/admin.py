@@ -12,6 +12,7 @@
     gatehouse admin keys list | rotate USE | retire KID
     gatehouse admin kiosk-staff VENUE ID --name NAME   who may use the staff panel of a venue's kiosks, with a PIN
     gatehouse admin import-journal FILE                take a kiosk's journal from a stick; writes its receipt
+    gatehouse admin ca init | issue                    an own authority for the TLS between kiosks and this server
     gatehouse admin rules FILE                         put CertLogic rules over certificates in force at the kiosks
     gatehouse admin value-sets FOLDER                  put the agreed lists of codes (EU value sets) in use
     gatehouse admin audit                              check the whole audit trail; exit code 1 when it was changed
@@ -35,6 +36,7 @@ from flask import Flask
 
 from config.errors import GatehouseError
 from config.server import ServerSettings, load_server_settings
+from gatehouse.commands import admin_ca
 from protocol.staff import StaffRole
 from server import create_app
 from server.accounts import sessions
@@ -71,6 +73,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         sub.add_argument("--config", type=Path, required=True, metavar="FILE", help="the server's settings")
         return sub
 
+    admin_ca.configure(actions)
     add("init", "make what is missing of data folder, secrets, keys and tables")
     add("upgrade", "bring the database to this version; make a backup first")
     user = add("create-user", "make an account with one role")
@@ -136,6 +139,8 @@ def _password_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run one subcommand."""
+    if args.action == "ca":
+        return admin_ca.run(args)
     settings = load_server_settings(args.config)
     if args.action == "init":
         made = initialise(settings, now=utc_now())
