@@ -4,6 +4,7 @@ gatehouse kiosk --config kiosk.toml            run the entrance until Ctrl-C or 
 gatehouse kiosk enrol CODE --config kiosk.toml enrol by typing the server's code instead of showing it to the camera
 gatehouse kiosk journal verify DIR [--json]    check a journal: chain, gaps, receipts, clock (exit 1 on findings)
 gatehouse kiosk journal show DIR [--json]      what its headers tell: counts, shares, clock, receipts (same exit code)
+gatehouse kiosk journal show DIR N [--json]    what became of record N, with times
 
 Without a network the journal travels on a stick, while the kiosk is stopped:
 gatehouse kiosk journal export DIR --out FILE [--all]     write what the server does not hold
@@ -42,6 +43,8 @@ def run(args: argparse.Namespace) -> int:
     """Run, enrol, or work on a journal; 1 when a journal has findings or a receipt asks for more."""
     if args.what == "journal" and args.action == "verify":
         return kiosk_journal.verify(args.dir, as_json=args.json)
+    if args.what == "journal" and args.action == "show" and args.record is not None:
+        return kiosk_journal.show_record(args.dir, args.record, as_json=args.json)
     if args.what == "journal" and args.action == "show":
         return kiosk_journal.show(args.dir, as_json=args.json)
     if args.what == "journal" and args.action == "export":

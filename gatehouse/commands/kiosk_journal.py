@@ -11,6 +11,7 @@ from typing import Any
 from config.kiosk import KioskSettings
 from kiosk.carrying import accept_receipt_file, export_journal
 from kiosk.inspection import inspect
+from kiosk.lifeline import life_of
 from kiosk.verifying import verify_journal, wall_text
 from protocol.words import EntryMode
 
@@ -22,6 +23,7 @@ def configure(actions: Any) -> None:
     export = actions.add_parser("export", help="write what the server does not hold to a file for a stick")
     for parser in (verify, show, export):
         parser.add_argument("dir", type=Path, help="the kiosk's data folder, or its journal.db")
+    show.add_argument("record", type=int, nargs="?", metavar="N", help="only what became of record N, step by step")
     for parser in (verify, show):
         parser.add_argument("--json", action="store_true", help="one JSON object instead of words")
     export.add_argument("--out", type=Path, required=True, metavar="FILE", help="the new file")
@@ -96,6 +98,20 @@ def show(where: Path, *, as_json: bool) -> int:
     for finding in report.findings:
         print(f"疑点 FINDING: {finding}")
     return 0 if report.is_whole else 1
+
+
+def show_record(where: Path, number: int, *, as_json: bool) -> int:
+    """Print the life line of one record."""
+    moments = life_of(where / "journal.db" if where.is_dir() else where, number)
+    if as_json:
+        told = [{"what": m.text.en, "at_ms": m.at_ms, "note": m.note} for m in moments]
+        print(json.dumps({"record": number, "life": told}, ensure_ascii=False))
+        return 0
+    print(f"记录 record #{number}")
+    for moment in moments:
+        at = wall_text(moment.at_ms) if moment.at_ms is not None else "–"
+        print(f"  {at}  {moment.text.zh} {moment.text.en}" + (f"  [{moment.note}]" if moment.note else ""))
+    return 0
 
 
 def export(where: Path, out: Path, *, everything: bool) -> int:
