@@ -23,6 +23,8 @@ class VaultProcessSettings:
     max_connections: int = 16
     idle_seconds: float = 120.0  # a connection that says nothing for this long is closed
     request_seconds: float = 10.0  # a request or an answer that takes longer on the wire is cut off
+    refusals_a_minute: int = 20  # looks refused to one client user in a minute, before it has to wait
+    pause_seconds: float = 300.0  # for so long its looks are then answered "too many", unread
 
     def __post_init__(self) -> None:
         for origin in self.passkey_origins:
@@ -34,6 +36,10 @@ class VaultProcessSettings:
             raise ValueError("passkey_origins names several hosts; passkeys belong to one.")
         if not 1 <= self.max_connections <= 256:
             raise ValueError(f"max_connections is {self.max_connections}; expected 1 to 256.")
+        if not 1 <= self.refusals_a_minute <= 100_000:
+            raise ValueError(f"refusals_a_minute is {self.refusals_a_minute}; expected 1 to 100000.")
+        if not 0 < self.pause_seconds <= 86_400:
+            raise ValueError(f"pause_seconds is {self.pause_seconds}; expected up to 86400.")
         if not (0 < self.request_seconds <= 300 and 0 < self.idle_seconds <= 3600):
             raise ValueError("request_seconds must lie within 0 to 300 and idle_seconds within 0 to 3600.")
 

@@ -12,6 +12,7 @@ from webauthn.helpers.exceptions import WebAuthnException
 
 from config.server import ServerSettings
 from protocol.errors import ProtocolError
+from protocol.query import QueryKind
 from server.accounts.rights import Person
 from server.accounts.roles import Act, Permission
 from server.areas.models import Area
@@ -91,6 +92,8 @@ def _check_one(word: KeyWord | PasskeyWord, approver: Approver, row: QueryRow, s
         if not check_key_word(word, approver.key, digest).approved:
             raise ProtocolError("approval: it says no", code="not_approved")
         return
+    if row.query().kind is QueryKind.REUSED_CODES:  # the vault refuses it, too (decision 0081)
+        raise ProtocolError("approval: a search for reused codes needs an approval key", code="needs_key_here")
     check_passkey_word(
         word, approver.key, digest, relying_party=relying_party(settings), origins=(settings.public_url,)
     )

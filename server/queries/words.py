@@ -46,6 +46,8 @@ REFUSAL_NAMES: dict[str, str] = {
     "unknown_approver": "The vault does not know this approver.",
     "wrong_purpose": "The approver may not approve this purpose.",
     "needs_approval_key": "Full values need an approval key; a passkey is not enough here.",
+    "needs_key_here": "A search for reused codes needs an approval key; a passkey is not enough.",
+    "too_many": "The vault has refused too many looks and reads no more of them for some minutes.",
     "clock_went_back": "The vault's clock is wrong.",
     "internal": "The vault could not answer; its own log says why.",
     "log_broken": "The vault's access log is damaged. Nothing can be opened.",

@@ -423,6 +423,9 @@ class Vault:
         if word.approver != entry.name:
             raise ProtocolError("approval: the name is not written as in the roster", code="other_approver")
         if isinstance(word, PasskeyWord):
+            if query.kind is QueryKind.REUSED_CODES:
+                # a passkey signs no time: an approval got beforehand would let passages be planted until "made at"
+                raise Refused("A search for reused codes needs an approval key, not a passkey.", code="needs_key_here")
             if self._passkeys is None or not entry.key.credential_id:
                 raise ProtocolError("approval: the approver has no passkey here", code="bad_signature")
             check_passkey_word(
@@ -506,6 +509,12 @@ class Vault:
         return LookLine(
             number, body["at_ms"], body["event"], facts["requester"], facts["purpose"], facts["ground"], facts["reveal"]
         )
+
+    def note_too_many(self, what: str, seconds: float, asker: Asker) -> None:
+        """Log that *asker* was refused so often that it is not listened to for *seconds*."""
+        with self._lock:
+            facts = {"what": what, "seconds": round(seconds), "uid": asker.uid, "pid": asker.pid}
+            self._log.append(self._now_ms(), "too_many", facts)
 
     # -- the end of a query, the end of records ----------------------------------------------------------------------
 

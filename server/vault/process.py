@@ -11,6 +11,7 @@ import selectors
 import socket
 import struct
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from protocol.passage import KIOSK_ID_BYTES
 from protocol.sealing import EPOCH_ID_BYTES
 from server.vault.errors import Refused, VaultError
 from server.vault.opening import Asker, Vault
+from server.vault.patience import Patience
 from server.vault.wire import (
     MAX_EPOCHS,
     MAX_INDEXED,
@@ -38,6 +40,10 @@ from server.vault.wire import (
 
 log = logging.getLogger("gatehouse.vault")
 MAX_LOG_LINES = 200  # in one answer
+# What asks for something about people. Residents ask with words of their own, which they may get wrong: they do not use
+# up the patience for approved queries, nor the other way round.
+LOOKS = {Operation.FIND.value: "looks", Operation.REUSED.value: "looks", Operation.OPEN.value: "looks"}
+ASKING = {**LOOKS, Operation.OWN_LOOKS.value: "own looks"}
 MAX_PERSONS = 2  # a resident's ID number and phone
 _PEER = struct.Struct("3i")  # struct ucred of unix(7): pid, uid, gid
 
@@ -49,6 +55,8 @@ class VaultProcess:
         """Take the socket. Raises ConfigError when the settings name an unknown user or the socket is in use."""
         self._vault, self._settings = vault, settings
         self._allowed = _user_ids(settings.client_users) or {os.geteuid()}
+        self._patience = Patience(settings.refusals_a_minute, settings.pause_seconds)
+        self._patience_lock = threading.Lock()
         self._places = threading.BoundedSemaphore(settings.max_connections)
         self._open: set[socket.socket] = set()
         self._open_lock = threading.Lock()
@@ -142,12 +150,36 @@ class VaultProcess:
             handler = self._handlers().get(name)
             if handler is None:
                 return True, _no("unknown_operation", "The vault knows no such operation.")
-            return True, {1: True, 2: handler(Fields({} if arguments is None else arguments, name), asker)}
+            if self._is_patience_over(name, asker):
+                return True, _no(
+                    "too_many", "Too many looks were refused. The vault reads no more of them for a while."
+                )
+            return True, {1: True, 2: self._tried(handler, name, arguments, asker)}
         except (ProtocolError, Refused, VaultError) as error:
             return True, _no(error.code, error.message)
         except Exception:  # the top of a loop that must live; the trace names code, not values
             log.exception("vault request failed pid=%s", asker.pid)
             return True, _no("internal", "The vault could not answer; its own log says why.")
+
+    def _tried(
+        self, handler: Callable[[Fields, Asker], dict[int, object]], name: str, arguments: object, asker: Asker
+    ) -> dict[int, object]:
+        """The answer of *handler*; a refusal is counted, and the one that ends our patience is logged, once."""
+        try:
+            return handler(Fields({} if arguments is None else arguments, name), asker)
+        except (ProtocolError, Refused):
+            if (kind := ASKING.get(name)) is not None:
+                with self._patience_lock:
+                    is_end = self._patience.refused((asker.uid, kind), time.monotonic())
+                if is_end:
+                    log.warning("vault patience over uid=%s what=%s", asker.uid, kind.replace(" ", "_"))
+                    self._vault.note_too_many(kind, self._settings.pause_seconds, asker)
+            raise
+
+    def _is_patience_over(self, name: str, asker: Asker) -> bool:
+        kind = ASKING.get(name)
+        with self._patience_lock:
+            return kind is not None and self._patience.is_over((asker.uid, kind), time.monotonic())
 
     def _handlers(self) -> dict[str, Callable[[Fields, Asker], dict[int, object]]]:
         return {

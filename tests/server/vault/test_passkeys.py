@@ -16,7 +16,7 @@ from webauthn.helpers import bytes_to_base64url
 
 from protocol import cbor
 from protocol.credentials.identity import Identity
-from protocol.query import Purpose, Query, Reveal
+from protocol.query import Purpose, Query, QueryKind, Reveal
 from server.vault.approvals import ApproverKey, KeyKind, Offer, PasskeyWord
 from server.vault.client import VaultClient
 from server.vault.errors import Refused
@@ -142,3 +142,13 @@ def test_where_no_origin_is_set_passkeys_approve_nothing(tmp_path: Path) -> None
 def test_an_offer_comes_back_as_it_was_made() -> None:
     offer = Offer("clara", PASSKEY.key())
     assert Offer.from_bytes(offer.to_bytes()) == offer
+
+
+def test_a_search_for_reused_codes_is_not_approved_by_passkey(world: World, vault: VaultClient) -> None:
+    """A passkey signs no time: whoever got it beforehand could plant passages until the query was "made"."""
+    query = world.query(kind=QueryKind.REUSED_CODES, person=None)
+    for ask in (vault.reused, lambda body, word: vault.open(body, word, [])):
+        with pytest.raises(Refused) as refusal:
+            ask(query.to_bytes(), PASSKEY.word(query))
+        assert refusal.value.code == "needs_key_here"
+    assert vault.reused(query.to_bytes(), world.approve(query))[0] == []

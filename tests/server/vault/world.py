@@ -97,6 +97,8 @@ class World:
     def make(folder: Path) -> World:
         folder.mkdir(mode=0o700)
         world = World(folder, new_secrets(now_ms()))
+        # most tests provoke refusals by the dozen; the bound has tests of its own
+        (folder / "vault.toml").write_text('folder = "."\nrefusals_a_minute = 100000\n')
         write_keys(folder, world.secrets, PASSPHRASE)
         write_public(folder, world.secrets, now_ms())
         world.enrol("anna", world.approval_key)
