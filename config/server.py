@@ -238,6 +238,42 @@ class BackupSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class AnomalySettings:
+    """From where on a look is odd enough that the data protection officer asks about it; see the example file."""
+
+    bulk_records: int = 300  # different records by one requester in 24 hours
+    odd_from: str = "22:00"  # in time_zone
+    odd_to: str = "06:00"
+    person_looks: int = 5
+    person_days: int = 7
+    pair_queries: int = 5  # the last so many of a requester and an approver
+    pair_seconds: int = 30
+    refusals_in_row: int = 10  # within an hour
+    unknown_after_minutes: int = 5
+    answer_hours: int = 24
+
+    def __post_init__(self) -> None:
+        for name in ("odd_from", "odd_to"):
+            _clock_time(f"anomalies.{name}", getattr(self, name))
+        for name, most in (
+            ("bulk_records", 1_000_000), ("person_looks", 1000), ("person_days", 31), ("pair_queries", 1000),
+            ("pair_seconds", 86_400), ("refusals_in_row", 1000), ("unknown_after_minutes", 1440), ("answer_hours", 720),
+        ):  # fmt: skip
+            if not 1 <= getattr(self, name) <= most:
+                raise ValueError(f"anomalies.{name} is {getattr(self, name)}; expected 1 to {most}.")
+
+    @property
+    def odd_from_time(self) -> time:
+        """When the odd hours begin, local time."""
+        return time.fromisoformat(self.odd_from)
+
+    @property
+    def odd_to_time(self) -> time:
+        """When they end, local time."""
+        return time.fromisoformat(self.odd_to)
+
+
+@dataclass(frozen=True, slots=True)
 class VaultSettings:
     """How to reach the vault, the only process that can open sealed passages."""
 
@@ -338,6 +374,7 @@ class ServerSettings:
     trust: TrustSettings = field(default_factory=TrustSettings)
     fleet: FleetSettings = field(default_factory=FleetSettings)
     vault: VaultSettings = field(default_factory=VaultSettings)
+    anomalies: AnomalySettings = field(default_factory=AnomalySettings)
     postgresql: PostgresqlSettings = field(default_factory=PostgresqlSettings)
     retention: RetentionSettings = field(default_factory=RetentionSettings)
     cases: CaseSettings = field(default_factory=CaseSettings)

@@ -20,6 +20,7 @@ COMMANDS: dict[str, str] = {
     "kiosk": "run an entrance, or check its journal",
     "server": "run the web server",
     "vault": "run the process that alone can open sealed passages, or manage its keys",
+    "audit-log": "check the vault's access log against a head kept elsewhere; needs no vault and no passphrase",
     "worker": "run due actions: indexing, deadlines, retention",
     "admin": "create users, import areas, make keys",
     "backup": "back up the server, check a backup, restore one",
@@ -35,7 +36,7 @@ COMMANDS: dict[str, str] = {
 
 
 def _module(name: str) -> ModuleType:
-    return importlib.import_module(f"gatehouse.commands.{name}")
+    return importlib.import_module(f"gatehouse.commands.{name.replace('-', '_')}")
 
 
 def _parser(chosen: str | None) -> argparse.ArgumentParser:

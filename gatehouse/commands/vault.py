@@ -10,6 +10,7 @@
     gatehouse vault forget KEY_ID              destroy an old key, and with it everything sealed to it, in every backup
     gatehouse vault custody split | drill | recover | show     the keys in several hands: M of N sheets restore them
     gatehouse vault log verify [--head N:HASH] check the access log; needs no passphrase
+    gatehouse vault log head | prove LINE | prove --from OLDHEAD   for gatehouse audit-log verify
 
 The passphrase is read from --passphrase-file, else from GATEHOUSE_VAULT_PASSPHRASE, else it is asked for.
 """
@@ -98,6 +99,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
     _where(verify)
     verify.add_argument("--head", help="a head noted earlier, NUMBER:HASH; shows a log that was cut")
     verify.add_argument("--public", type=Path, help="the vault's public keys; default DIR/vault-public.cbor")
+    head = logs.add_parser("head", help="a signed head over all lines so far; the vault runs")
+    prove = logs.add_parser("prove", help="that a line stands in the log, or that it continues an older head")
+    prove.add_argument("line", type=int, nargs="?", help="the number of the line")
+    prove.add_argument("--from", dest="old", type=Path, help="a signed head: prove that the log continues it")
+    for one in (head, prove):
+        _where(one)
+        one.add_argument("--socket", type=Path)
+        one.add_argument("--out", type=Path, help="write it here instead of printing it")
 
 
 def _configure_approvers(parser: argparse.ArgumentParser) -> None:
@@ -295,6 +304,8 @@ def _approvers(args: argparse.Namespace, settings: VaultProcessSettings) -> int:
 
 
 def _log(args: argparse.Namespace, settings: VaultProcessSettings) -> int:
+    if args.log_action != "verify":
+        return _ask_log(args, settings)
     key = _public_key(args.public or settings.folder / PUBLIC_FILE)
     noted = None
     if args.head:
@@ -315,6 +326,29 @@ def _log(args: argparse.Namespace, settings: VaultProcessSettings) -> int:
     print(f"The access log holds: {head.sequence} lines, head {head}")
     if noted is None:
         print("Note this head elsewhere: only against a noted head does a cut tail show.")
+    return 0
+
+
+def _ask_log(args: argparse.Namespace, settings: VaultProcessSettings) -> int:
+    """Have the running vault sign a head or prove something; check it with: gatehouse audit-log verify"""
+    client = VaultClient(settings.socket_path)
+    if args.log_action == "head":
+        text = client.tree_head()
+    elif args.old is None and args.line is not None:
+        text = client.prove(args.line)
+    elif args.old is not None and args.line is None:
+        try:
+            size = int(args.old.read_text(encoding="utf-8").splitlines()[1])
+        except (ValueError, IndexError):
+            raise VaultError(f"{args.old} is not a signed head.", hint="See: gatehouse vault log head") from None
+        text = client.prove_growth(size)
+    else:
+        raise VaultError("What shall be proven?", hint="Give the number of one line, or --from with a signed head.")
+    if args.out is None:
+        print(text, end="")
+    else:
+        args.out.write_text(text, encoding="utf-8")
+        print(f"Written: {args.out}")
     return 0
 
 

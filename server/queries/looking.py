@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from protocol.errors import ProtocolError
 from protocol.query import Query, QueryKind
+from protocol.tree_head import InclusionProof
 from server.ingest.models import JournalRecord, RecordKind
 from server.queries.models import QueryRow
 from server.vault.client import VaultClient
+from server.vault.errors import Refused
 from server.vault.index import Passage
 from server.vault.indexing import sealed_records
 from server.vault.log import Head
-from server.vault.wire import OpenedRow
+from server.vault.wire import OpenedRow, Opening
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +40,15 @@ class Result:
     refused: tuple[tuple[bytes, int, str], ...]  # kiosk, sequence, the vault's reason
     is_cut: bool  # there may be more records in scope than the query may open
     head: Head  # the vault's log line of this look
+    proof: str  # that this line is in the vault's log, verified
     pairs: tuple[tuple[SeenRow, SeenRow], ...] = ()  # of a search for reused codes, by the time of the first
 
 
-def look(reading: Session, row: QueryRow, client: VaultClient) -> Result:
-    """Have the records of *row* opened. Raises VaultAway, or Refused with the vault's reason. Writes nothing."""
+def look(reading: Session, row: QueryRow, client: VaultClient, key: Ed25519PublicKey) -> Result:
+    """Have the records of *row* opened. Raises VaultAway, or Refused with the vault's reason. Writes nothing.
+
+    Nothing is given that the vault's log, under *key*, does not prove to stand for: Refused `log_broken` then.
+    """
     query, approval = row.query(), row.approval or b""
     pairs: list[tuple[Passage, Passage]] = []
     if query.kind is QueryKind.REUSED_CODES:
@@ -56,6 +65,7 @@ def look(reading: Session, row: QueryRow, client: VaultClient) -> Result:
     stored = sealed_records(reading, passages)
     # in one request (MAX_ROWS of protocol/query.py fits), so that one look is one line of the vault's log
     opening = client.open(row.body, approval, [sealed for _, sealed in stored])
+    check_proof(opening, row, key)
     opened = {(one.kiosk, one.sequence): one for one in opening.rows}
     rows = [
         SeenRow(_time(record.at_ms or 0), record, opened[record.kiosk_id, record.sequence])
@@ -65,7 +75,30 @@ def look(reading: Session, row: QueryRow, client: VaultClient) -> Result:
     by_passage = {(seen.record.kiosk_id, seen.record.sequence): seen for seen in rows}
     shown = [(by_passage[a], by_passage[b]) for a, b in pairs if a in by_passage and b in by_passage]
     in_order = tuple(sorted(rows, key=lambda seen: seen.at))
-    return Result(in_order, opening.refused, is_cut, opening.head, tuple(shown))
+    return Result(in_order, opening.refused, is_cut, opening.head, opening.proof, tuple(shown))
+
+
+def check_proof(opening: Opening, row: QueryRow, key: Ed25519PublicKey) -> None:
+    """Raise Refused `log_broken` unless the vault proves that this look, and no smaller one, stands in its log.
+
+    (1) the line is under a head that the vault signed; (2) it is the line that the answer names; (3) it tells of this
+    query, as opened; (4) of each passage that was handed out.
+    """
+    try:
+        proof = InclusionProof.from_text(opening.proof)
+        proof.check(key)  # (1)
+        body = json.loads(proof.line)
+        facts = body["facts"]
+        holds = (
+            (proof.index + 1, body["sequence"], body["hash"])
+            == (opening.head.sequence, opening.head.sequence, opening.head.hash)  # (2)
+            and (body["event"], facts["digest"]) == ("opened", row.digest.hex())  # (3)
+            and {f"{one.kiosk.hex()}:{one.sequence}" for one in opening.rows} <= set(facts["passages"])  # (4)
+        )
+    except (ProtocolError, ValueError, KeyError, TypeError):
+        holds = False
+    if not holds:
+        raise Refused("The vault does not prove that its log holds this look.", code="log_broken")
 
 
 def _in_scope(reading: Session, query: Query) -> list[tuple[bytes, int]]:

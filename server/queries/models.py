@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import datetime
 from enum import Enum
 
-from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, LargeBinary, String, Text
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, LargeBinary, String, Text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from protocol.passage import VENUE_ID_BYTES
@@ -91,6 +91,7 @@ class Look(Base):
     legal_ground: Mapped[str] = mapped_column(Text)  # recorded with each disclosure (V-29)
     log_sequence: Mapped[int] = mapped_column(BigInteger)
     log_hash: Mapped[str] = mapped_column(String(64))
+    proof: Mapped[str] = mapped_column(Text, default="", server_default="")  # of that line (protocol/tree_head.py)
     query: Mapped[QueryRow] = relationship()
     user: Mapped[User] = relationship()
 
@@ -111,6 +112,7 @@ class VaultLine(Base):
     """A copy of one line of the vault's access log: what shows later that the vault's own file was cut or changed."""
 
     __tablename__ = "vault_line"
+    __table_args__ = (Index(None, "event", "at_ms"),)
 
     sequence: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
     at_ms: Mapped[int] = mapped_column(BigInteger)
@@ -118,6 +120,18 @@ class VaultLine(Base):
     query_id: Mapped[bytes | None] = mapped_column(LargeBinary(QUERY_ID_BYTES), index=True)
     hash: Mapped[str] = mapped_column(String(64))
     raw: Mapped[str] = mapped_column(Text)
+
+
+class VaultHead(Base):
+    """A signed tree head of the vault's access log: what shows, to anybody and for good, that a line was there."""
+
+    __tablename__ = "vault_head"
+
+    size: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)  # lines
+    root: Mapped[bytes] = mapped_column(LargeBinary(32))
+    at: Mapped[datetime]  # by the vault's clock
+    signed: Mapped[str] = mapped_column(Text)  # as the vault gave it
+    frontier: Mapped[bytes]  # the peaks of the tree over our own copy, to grow it on from here
 
 
 class VaultLogCheck(Base):

@@ -36,6 +36,7 @@ from server.queries.deciding import (
     waiting_for,
 )
 from server.queries.forms import QueryForm, ReasonForm
+from server.queries.heads import keep_head, newest_head
 from server.queries.looking import look
 from server.queries.models import USABLE, WAITING, Look, QueryRow, QueryState, QueryVenue, VaultLogCheck
 from server.queries.trail import copied_head, follow_log, refusals, signing_key, unknown_openings, unmatched_looks
@@ -310,7 +311,8 @@ def do_look(query_id: str) -> ResponseReturnValue:
         if not all(somebody.may_at(place_of(v), Permission.PASSAGES, act) for v in venues):
             abort(403)
         try:
-            result = look(reading, row, this_vault())
+            public = read_vault_keys(house().settings.vault_public_path, house().settings.vault.fingerprint)
+            result = look(reading, row, this_vault(), signing_key(public.signed))
             kiosks = {seen.record.kiosk_id for pair in result.pairs for seen in pair}
             kiosk_names = {k.id: k.name for k in reading.scalars(select(Kiosk).where(Kiosk.id.in_(kiosks)))}
             doors = select(Entrance).where(Entrance.venue_id.in_([v.id for v in venues]))
@@ -326,17 +328,17 @@ def do_look(query_id: str) -> ResponseReturnValue:
     noted = session().get_one(QueryRow, row.id)
     if noted.state_at(now) is QueryState.APPROVED:
         _move(noted, "look")
-    session().add(
-        Look(
-            query_id=row.id,
-            user_id=somebody.id,
-            at=now,
-            rows=len(result.rows),
-            legal_ground=row.query().legal_ground,
-            log_sequence=result.head.sequence,
-            log_hash=result.head.hash,
-        )
+    noted_look = Look(
+        query_id=row.id,
+        user_id=somebody.id,
+        at=now,
+        rows=len(result.rows),
+        legal_ground=row.query().legal_ground,
+        log_sequence=result.head.sequence,
+        log_hash=result.head.hash,
+        proof=result.proof,
     )
+    session().add(noted_look)
     audit(session(), "query.looked", _thing(row, venues), row.query().legal_ground)
     session().commit()
     page = render_template(
@@ -344,6 +346,7 @@ def do_look(query_id: str) -> ResponseReturnValue:
         row=row,
         query=row.query(),
         result=result,
+        look_id=noted_look.id,
         names={v.id: v.name_zh for v in venues},
         kiosk_names=kiosk_names,
         door_names=door_names,
@@ -351,6 +354,21 @@ def do_look(query_id: str) -> ResponseReturnValue:
         **_words(),
     )
     return Response(page, headers={"Cache-Control": "no-store"})
+
+
+@blueprint.get("/looks/<look_id>.tlog-proof")
+@signed_in
+def proof(look_id: str) -> ResponseReturnValue:
+    """The proof that a look stands in the vault's log, for who looked and for auditors (`gatehouse audit-log verify`)."""
+    one = session().get(Look, look_id)
+    somebody = person()
+    if one is None or not one.proof:
+        abort(404)
+    if one.user_id != somebody.id and not all(somebody.may_at(place_of(v.venue), *AUDITS) for v in one.query.venues):
+        abort(404)
+    name = f"line-{one.log_sequence}.tlog-proof"
+    headers = {"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "no-store"}
+    return Response(one.proof, mimetype="text/plain", headers=headers)
 
 
 @blueprint.get("/looks")
@@ -375,6 +393,7 @@ def looks() -> ResponseReturnValue:
         "queries/looks.html",
         page=page,
         head=head,
+        tree_head=newest_head(session()),
         check=session().get(VaultLogCheck, 1),
         unmatched=unmatched_looks(session(), head.sequence),
         unknown=unknown_openings(session(), house().now() - LOOK_TAKES),
@@ -389,14 +408,16 @@ def check_log() -> ResponseReturnValue:
     """Compare the vault's log with our copy now."""
     settings = house().settings
     try:
-        public = read_vault_keys(settings.vault_public_path, settings.vault.fingerprint)
-        followed = follow_log(house().database, this_vault(), signing_key(public.signed), house().now())
+        key = signing_key(read_vault_keys(settings.vault_public_path, settings.vault.fingerprint).signed)
+        tree_head = this_vault().tree_head()
+        followed = follow_log(house().database, this_vault(), key, house().now())
+        problem = followed.problem or keep_head(house().database, tree_head, key, house().now())
     except (GatehouseError, ProtocolError):
         tell(AWAY, "error")
         return redirect(url_for("queries.looks"), 303)
-    audit(session(), "vault_log.checked", Thing("vault_log", str(followed.head.sequence)), followed.problem)
+    audit(session(), "vault_log.checked", Thing("vault_log", str(followed.head.sequence)), problem)
     session().commit()
-    if followed.problem:
+    if problem:
         tell("The vault's log does not hold. Keep everything as it is and look into it.", "error")
     else:
         tell("The vault's log holds.")

@@ -8,6 +8,7 @@ from datetime import timedelta
 
 from sqlalchemy import delete
 
+from server.anomalies.watching import watch
 from server.backups.making import back_up_if_due, reread
 from server.bundles.calls import KEEP_NONCES
 from server.bundles.models import CallNonce
@@ -23,6 +24,7 @@ from server.ingest.partitions import AHEAD_DAYS, day_of, ensure_days
 from server.kiosks.fleet_counting import count_new
 from server.kiosks.models import EnrolmentCode
 from server.queries.deciding import close_expired
+from server.queries.heads import keep_head
 from server.queries.trail import follow_log, signing_key
 from server.retention.destroying import count_days, destroy_due, follow_the_vault
 from server.vault.client import VaultClient
@@ -62,11 +64,19 @@ def index_passages(house: House) -> Done:
 
 
 def follow_vault_log(house: House) -> Done:
-    """Copy the vault's access log, verified line by line, so that cutting it shows."""
+    """Copy the vault's access log, verified line by line, and its signed head: cutting it shows."""
     key = signing_key(vault_keys(house))
-    followed = follow_log(house.database, VaultClient(house.settings.vault_socket_path), key, house.now())
+    client = VaultClient(house.settings.vault_socket_path)
+    tree_head = client.tree_head()  # before the lines, so that our copy reaches it
+    followed = follow_log(house.database, client, key, house.now())
+    problem = followed.problem or keep_head(house.database, tree_head, key, house.now())
     again = follow_the_vault(house)
-    return Done(f"lines={followed.new_lines} destroyed_again={again} problem={followed.problem or 'none'}")
+    return Done(f"lines={followed.new_lines} destroyed_again={again} problem={problem or 'none'}")
+
+
+def watch_looks(house: House) -> Done:
+    """Open a case for each odd look that has none yet."""
+    return Done(f"cases={watch(house, house.now())}")
 
 
 def expire_queries(house: House) -> Done:
@@ -154,6 +164,7 @@ ACTIONS = (
     Action("publish_bundles", timedelta(seconds=5), publish_bundles),
     Action("index_passages", timedelta(seconds=2), index_passages),
     Action("follow_vault_log", timedelta(minutes=1), follow_vault_log),
+    Action("watch_looks", timedelta(minutes=5), watch_looks),
     Action("expire_queries", timedelta(minutes=1), expire_queries),
     Action("ring_clocks", timedelta(seconds=30), ring_clocks),
     Action("keep_days", timedelta(hours=1), keep_days),

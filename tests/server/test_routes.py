@@ -180,6 +180,7 @@ TABLE: dict[tuple[str, str], str] = {
     ("GET", "/queries/passkeys/"): "= CC DC ST",
     ("POST", "/queries/passkeys/"): "= CC DC ST",
     ("GET", "/queries/passkeys/0000000000000000.offer"): NOBODY,
+    ("GET", "/queries/looks/0000000000000000.tlog-proof"): NOBODY,
     ("GET", "/queries/looks"): "= CC DO",
     ("POST", "/queries/looks/check"): "= CC DO",
     ("GET", "/inspectors"): "= CC DC ST IN",

@@ -50,6 +50,7 @@ SHORT = {
     "IN": Role.INSPECTOR,
     "EP": Role.EPI_INVESTIGATOR,
     "TS": Role.TECH_SUPPORT,
+    "DO": Role.DATA_OFFICER,
     "TO": Role.TRAINING_OFFICER,
     "RE": Role.RESIDENT,
     "EL": Role.ASSISTED_PERSON,
@@ -60,6 +61,10 @@ AT_HOME = {Role.RESIDENT, Role.ASSISTED_PERSON, Role.LANDLORD, Role.VOLUNTEER}
 # step | from | to | who: roles; "own X Y": who opened it, if they have a role of these; "about"; "-": no person.
 # At the end "!": whoever opened it may not.
 TABLES = {
+    "anomaly": """
+        ask   | found       | asked  | DO
+        close | found asked | closed | DO
+    """,
     "backup": """
         look  | failed             | looked_into | TS
         close | failed looked_into | closed      | TS
