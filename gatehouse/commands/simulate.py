@@ -3,6 +3,7 @@
 gatehouse simulate --server URL --enrol GHE1:... --passages 1000            as fast as disk and server go
 gatehouse simulate --server URL --enrol GHE1:... --passages 600 --rate 10   ten passages a second
 gatehouse simulate --dir DIR --passages 100                                 go on as a kiosk that was kept with --dir
+gatehouse simulate --fleet --config server.toml --server URL --kiosks 3000  thousands at once (simulate_fleet.py)
 
 The people are made up; they are sealed to the server's vault like real ones. Progress goes to standard error, the
 counts to standard output (one JSON object with --json): passages written and receipted, and how long a passage took
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import importlib
 import json
 import shutil
 import sys
@@ -27,6 +29,7 @@ from pathlib import Path
 
 from config.errors import GatehouseError
 from config.kiosk import SyncSettings
+from gatehouse.commands.simulate_kiosks import PROVINCE_A_DAY
 from kiosk.bundle_store import BundleStore
 from kiosk.clock import KioskClock
 from kiosk.enrol import Identity, enrol, load_identity
@@ -47,7 +50,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument("--server", metavar="URL", help="the server's address; default: the one in the code")
     parser.add_argument("--enrol", metavar="CODE", help="the text of an enrolment code from the console, GHE1:...")
-    parser.add_argument("--passages", type=int, required=True, metavar="N", help="how many people pass")
+    parser.add_argument("--passages", type=int, default=0, metavar="N", help="how many people pass")
     parser.add_argument("--rate", type=float, default=0.0, metavar="R", help="passages a second (default: no limit)")
     parser.add_argument(
         "--dir", type=Path, help="keep the kiosk here (default: a folder that goes when all is receipted)"
@@ -56,6 +59,20 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--patience", type=float, default=60.0, metavar="S", help="give up when nothing moves this long"
     )
     parser.add_argument("--json", action="store_true", help="the counts as one JSON object")
+    _fleet_arguments(parser)
+
+
+def _fleet_arguments(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("a fleet")
+    group.add_argument("--fleet", action="store_true", help="many kiosks at once; needs --config and --server")
+    group.add_argument("--config", type=Path, metavar="FILE", help="the server's settings, to register and to count")
+    group.add_argument("--kiosks", type=int, default=100, metavar="N", help="how many (default: 100)")
+    group.add_argument("--interval", type=float, default=30.0, metavar="S", help="between a kiosk's exchanges")
+    group.add_argument("--minutes", type=float, default=2.0, metavar="N", help="how long (default: 2)")
+    group.add_argument("--a-day", type=float, default=PROVINCE_A_DAY, metavar="N", help="passages a kiosk and day")
+    group.add_argument("--from", dest="begin", default="08:00", metavar="HH:MM", help="the simulated time of day")
+    group.add_argument("--speed", type=float, default=1.0, metavar="X", help="simulated seconds in one second")
+    group.add_argument("--twice", type=float, default=0.01, metavar="SHARE", help="exchanges sent a second time")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +96,10 @@ class Report:
 
 def run(args: argparse.Namespace) -> int:
     """Simulate, then print the counts; see the module's docstring."""
+    if args.fleet:
+        # imported here: it needs the server's packages, which an entrance does not have
+        code: int = importlib.import_module("gatehouse.commands.simulate_fleet").run(args)
+        return code
     if args.passages < 1 or args.rate < 0 or args.patience <= 0:
         raise GatehouseError(
             "--passages is at least 1, --rate not negative, --patience above 0.", hint="See: gatehouse simulate --help"

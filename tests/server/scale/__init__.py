@@ -1,0 +1,1 @@
+"""More than one of each: two databases, two web servers, two vaults, two workers, many kiosks."""
