@@ -25,6 +25,8 @@ SUBJECTS = (
     "venues",
     "codes",
     "applications",
+    "tipoffs",
+    "inspections",
     "checkin",
     "kiosks",
     "search",

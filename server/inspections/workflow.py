@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from flask import url_for
+
 from server.accounts.roles import Act, Permission, Role
 from server.cases.machine import Attempt, Clock, Field, Guard, Machine, State, Step, holders
 from server.codes.issuing import suspend_by_order
@@ -42,6 +44,7 @@ INSPECTION = Machine(
     readers=SEES | ANSWER,
     initial=("planned", "findings"),  # a substantiated tip-off begins with its findings
     opens=PLAN,
+    page=lambda case: url_for("inspections.show", case_id=case.id),
     form=(
         Field("sort", "What sort", "choice", choices=(("announced", "Announced"), ("unannounced", "Unannounced"))),
         Field("planned_on", "Day", "date"),

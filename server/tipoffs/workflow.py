@@ -7,13 +7,26 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from flask import url_for
+
 from server.accounts.rights import Place
 from server.accounts.roles import Act, Permission, Role
 from server.audit import SYSTEM
 from server.cases.kernel import open_case
-from server.cases.machine import Attempt, Clock, Field, Machine, State, Step, holders
+from server.cases.machine import Attempt, Clock, Field, Guard, Machine, State, Step, holders
 
 HANDLE = holders(Permission.FEEDBACK_HANDLE, Act.FULL)
+
+
+HAS_VENUE = Guard("Say first which venue it is about.", lambda attempt: attempt.case.venue_id is not None)
+NOT_OF_THE_VENUE = Guard(
+    "You have a role in this venue, so somebody else has to handle it.",
+    lambda attempt: (
+        attempt.person is None
+        or attempt.case.venue_id is None
+        or all(grant.venue_id != attempt.case.venue_id for grant in attempt.person.grants)
+    ),
+)
 
 
 def _open_inspection(attempt: Attempt) -> None:
@@ -39,6 +52,7 @@ TIP_OFF = Machine(
     label="Tip-offs",
     readers=HANDLE | holders(Permission.FEEDBACK_HANDLE, Act.READ),
     initial=("received",),
+    page=lambda case: url_for("tipoffs.show", case_id=case.id),
     assigns=HANDLE,
     assignees=HANDLE,
     states=(
@@ -68,6 +82,7 @@ TIP_OFF = Machine(
             "substantiated",
             roles=HANDLE,
             by_assignee=True,
+            guards=(HAS_VENUE, NOT_OF_THE_VENUE),
             fields=(Field("found", "What was found", "long", hint="No word of who told us.", max_length=2000),),
             effect=_open_inspection,
             tells=("opener",),
@@ -79,6 +94,7 @@ TIP_OFF = Machine(
             "unfounded",
             roles=HANDLE,
             by_assignee=True,
+            guards=(NOT_OF_THE_VENUE,),
             needs_reason=True,
             tells=("opener",),
         ),

@@ -20,6 +20,8 @@ ITEMS: tuple[tuple[str, str], ...] = (
     ("Venues", "venues.index"),
     ("Venue codes", "codes.index"),
     ("Apply for codes", "applications.index"),
+    ("Draws for inspection", "inspections.draws"),
+    ("Scores of venues", "inspections.scores"),
     ("Residents", "residents.desk.index"),
     ("Paper codes", "papers.index"),
     ("Kiosks", "kiosks.index"),
