@@ -41,6 +41,7 @@ SUBJECTS = (
     "policies",
     "notices",
     "retention",
+    "exports",
 )
 
 MIN_SECRET_BYTES = 32

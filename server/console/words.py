@@ -77,6 +77,7 @@ ACTION_NAMES: dict[str, str] = {
     "case.escalated": "Case escalated",
     "case.erased": "Words of a case erased",
     "case.exported": "Cases exported",
+    "list.exported": "List exported",
     "query.requested": "Query asked for",
     "query.reviewing": "Query taken up",
     "query.approved": "Query approved",
