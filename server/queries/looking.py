@@ -59,7 +59,7 @@ def look(reading: Session, row: QueryRow, client: VaultClient, key: Ed25519Publi
         passages, _ = client.find(row.body, approval)
         is_cut = len(passages) >= query.max_rows
     else:
-        passages = _in_scope(reading, query)
+        passages = in_scope(reading, query)
         is_cut = len(passages) > query.max_rows
         passages = passages[: query.max_rows]
     stored = sealed_records(reading, passages)
@@ -101,7 +101,7 @@ def check_proof(opening: Opening, row: QueryRow, key: Ed25519PublicKey) -> None:
         raise Refused("The vault does not prove that its log holds this look.", code="log_broken")
 
 
-def _in_scope(reading: Session, query: Query) -> list[tuple[bytes, int]]:
+def in_scope(reading: Session, query: Query) -> list[tuple[bytes, int]]:
     """The passages of everybody in scope, in the order in which they came in.
 
     That order makes a later look choose the same ones again, also when a kiosk has sent older passages meanwhile: the

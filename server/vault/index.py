@@ -10,12 +10,12 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import groupby
+from itertools import chain, groupby
 from operator import itemgetter
 from pathlib import Path
 from typing import NamedTuple
 
-from server.vault.overlaps import Seen
+from server.vault.overlaps import Seen, Stay, stays
 from server.vault.person import DAY_MS
 
 INDEX_FILE = "index.db"
@@ -69,6 +69,11 @@ CREATE TABLE IF NOT EXISTS problem (
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS total (tags INTEGER NOT NULL) STRICT;  -- one row: counting a hundred million takes a minute
 INSERT INTO total SELECT 0 WHERE NOT EXISTS (SELECT 1 FROM total);
+"""
+_SEEN = """
+WITH asked (day, tag) AS (VALUES {})
+SELECT t.day, t.ms, k.id, t.sequence, t.is_out, t.indexed_ms FROM asked a
+CROSS JOIN tag t ON t.venue = ? AND t.day = a.day AND t.tag = a.tag CROSS JOIN kiosk k ON k.no = t.kiosk
 """
 _REUSED = """
 SELECT DISTINCT a.at_ms, ka.id, a.sequence, b.at_ms, kb.id, b.sequence FROM code a
@@ -200,38 +205,28 @@ class TagIndex:
         """Where and when one of *tags*, each given with its venue and day, passed within the period, oldest first."""
         found: set[Seen] = set()
         for venue, places in groupby(tags, itemgetter(0)):
-            number = self._venue_number(venue)
+            number, asked = self._venue_number(venue), [(day, tag) for _, day, tag in places]
             if number is None:
                 continue
-            for _, day, tag in places:
-                rows = self._db.execute(
-                    "SELECT t.ms, k.id, t.sequence, t.is_out, t.indexed_ms FROM tag t JOIN kiosk k ON k.no = t.kiosk"
-                    " WHERE t.venue = ? AND t.day = ? AND t.tag = ?",
-                    (number, day, tag),
-                )
-                start = day * DAY_MS
-                found.update(
-                    Seen(start + ms, kiosk, sequence, venue, bool(is_out), indexed_ms)
-                    for ms, kiosk, sequence, is_out, indexed_ms in rows
-                    if from_ms <= start + ms < to_ms
-                )
+            sql = _SEEN.format(", ".join(["(?, ?)"] * len(asked)))  # one question a venue: a query has a hundred
+            for day, ms, kiosk, sequence, is_out, indexed_ms in self._db.execute(sql, (*chain(*asked), number)):
+                at_ms = day * DAY_MS + ms
+                if from_ms <= at_ms < to_ms:
+                    found.add(Seen(at_ms, kiosk, sequence, venue, bool(is_out), indexed_ms))
         return sorted(found)
 
     def around(
-        self, venue: bytes, day: int, from_ms: int, to_ms: int, before_ms: int
-    ) -> Iterator[list[tuple[int, int, int, bool]]]:
-        """Everybody's passages at *venue* on *day* within the period, indexed before *before_ms*: one list a person.
-
-        Each passage is (time, kiosk's number, sequence, whether it went out), oldest first.
-        """
+        self, venue: bytes, day: int, period: tuple[int, int], reach: tuple[int, int], before_ms: int
+    ) -> list[Stay]:
+        """Everybody's stays at *venue* on *day* that touch *reach*, made of passages in *period* that were indexed
+        before *before_ms*. Their kiosks are numbers (`kiosk_of`)."""
         start = day * DAY_MS
-        rows = self._db.execute(
-            "SELECT tag, ms + ?, kiosk, sequence, is_out FROM tag WHERE venue = ? AND day = ? AND ms >= ? AND ms < ?"
-            " AND indexed_ms < ? ORDER BY tag, ms",
-            (start, self._venue_number(venue), day, from_ms - start, to_ms - start, before_ms),
+        rows = self._db.execute(  # in the order of the primary key: nothing is sorted
+            "SELECT tag, ms, is_out, kiosk, sequence FROM tag WHERE venue = ? AND day = ? AND ms >= ? AND ms < ?"
+            " AND indexed_ms < ? ORDER BY tag, ms, kiosk, sequence",
+            (self._venue_number(venue), day, period[0] - start, period[1] - start, before_ms),
         )
-        for _, group in groupby(rows, itemgetter(0)):
-            yield [(at_ms, kiosk, sequence, bool(is_out)) for _, at_ms, kiosk, sequence, is_out in group]
+        return stays(rows, start, reach)
 
     def kiosk_of(self, number: int) -> bytes:
         """The kiosk behind a number that `around` gave."""

@@ -134,13 +134,14 @@ def sealed_records(session: Session, passages: Sequence[tuple[bytes, int]]) -> l
     by_kiosk: dict[bytes, list[int]] = {}
     for kiosk, sequence in passages:
         by_kiosk.setdefault(kiosk, []).append(sequence)
-    for kiosk, sequences in by_kiosk.items():
-        for start in range(0, len(sequences), MAX_RECORDS):
-            some = sequences[start : start + MAX_RECORDS]
-            rows = session.execute(
-                _with_keys().where(JournalRecord.kiosk_id == kiosk, JournalRecord.sequence.in_(some))
-            )
-            found += [(row[0], _sealed(row[0], row[1])) for row in rows]
+    parts = [
+        and_(JournalRecord.kiosk_id == kiosk, JournalRecord.sequence.in_(sequences[start : start + MAX_RECORDS]))
+        for kiosk, sequences in by_kiosk.items()
+        for start in range(0, len(sequences), MAX_RECORDS)
+    ]
+    for start in range(0, len(parts), KIOSKS_AT_ONCE):
+        rows = session.execute(_with_keys().where(or_(*parts[start : start + KIOSKS_AT_ONCE])))
+        found += [(row[0], _sealed(row[0], row[1])) for row in rows]
     return found
 
 
@@ -149,7 +150,7 @@ def _with_keys() -> Select[JournalRecord, bytes | None]:
         select(JournalRecord, Epoch.wrapped)
         .join(Epoch, and_(Epoch.kiosk_id == JournalRecord.kiosk_id, Epoch.epoch == JournalRecord.epoch))
         .where(JournalRecord.kind == RecordKind.PASSAGE, Epoch.wrapped.is_not(None))
-        .order_by(JournalRecord.sequence)
+        .order_by(JournalRecord.kiosk_id, JournalRecord.sequence)
     )
 
 

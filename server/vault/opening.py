@@ -30,7 +30,7 @@ from server.vault.keyfile import VaultSecrets
 from server.vault.log import AccessLog, Head, Line
 from server.vault.looks import Claim, LooksOfPersons
 from server.vault.masking import mask_id_number, mask_name, mask_phone
-from server.vault.overlaps import LONGEST_STAY_MS, Meetings, Overlap, Seen, own_stays, stays, touch
+from server.vault.overlaps import LONGEST_STAY_MS, Meetings, Overlap, Seen, own_stays, touch
 from server.vault.person import DAY_MS, Person, PersonKind, open_person, place_key
 from server.vault.roster import Approver, Roster, read_roster
 from server.vault.tagging import REUSED_WITHIN_MS, Tagger
@@ -272,19 +272,19 @@ class Vault:
                 at_place.setdefault((stay.venue, day), []).append(number)
         found: dict[tuple[int, int, int, int], tuple[int, int]] = {}  # stay, time, kiosk, sequence -> together, -apart
         for (venue, day), numbers in at_place.items():
-            reach = LONGEST_STAY_MS + within_ms  # beyond it nobody's stay can touch one of these
-            start = max(query.from_ms, day * DAY_MS, min(kept[n].from_ms for n in numbers) - reach)
-            end = min(query.to_ms, (day + 1) * DAY_MS, max(kept[n].to_ms for n in numbers) + reach)
-            for passages in self._index.around(venue, day, start, end, query.created_ms):
-                if any((kiosk, sequence) in mine for _, kiosk, sequence, _ in passages):
-                    continue
-                for other in stays([(at_ms, is_out) for at_ms, _, _, is_out in passages]):
-                    for number in numbers:
-                        met = touch(kept[number].from_ms, kept[number].to_ms, other.from_ms, other.to_ms, within_ms)
-                        if met is not None:
-                            at_ms, kiosk, sequence, _ = passages[other.first]
-                            key = (number, at_ms, kiosk, sequence)  # once, though seen by ID number and by phone
-                            found[key] = max(found.get(key, (0, -met[1])), (met[0], -met[1]))
+            lowest = min(kept[n].from_ms for n in numbers) - within_ms
+            highest = max(kept[n].to_ms for n in numbers) + within_ms
+            # beyond the longest stay before and after nobody's stay can touch one of these
+            start = max(query.from_ms, day * DAY_MS, lowest - LONGEST_STAY_MS)
+            end = min(query.to_ms, (day + 1) * DAY_MS, highest + LONGEST_STAY_MS + 1)
+            around = self._index.around(venue, day, (start, end), (lowest, highest), query.created_ms)
+            their_own = {stay.tag for stay in around if stay.first in mine}
+            for other in around:
+                for number in numbers if other.tag not in their_own else ():
+                    met = touch(kept[number].from_ms, kept[number].to_ms, other.from_ms, other.to_ms, within_ms)
+                    if met is not None:
+                        key = (number, other.from_ms, *other.first)  # once, though seen by ID number and by phone
+                        found[key] = max(found.get(key, (0, -met[1])), (met[0], -met[1]))
         left = query.max_rows - sum(len(stay.passages) for stay in kept)
         others = [
             Overlap(number, self._index.kiosk_of(kiosk), sequence, *_positive(found[number, at_ms, kiosk, sequence]))

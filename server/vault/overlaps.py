@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -23,10 +23,11 @@ class Seen(NamedTuple):
 class Stay(NamedTuple):
     """From a way in to the way out that follows it; a passage without its other half is a moment."""
 
+    tag: bytes  # whose, at one venue on one day
     from_ms: int
     to_ms: int
-    first: int  # which of the passages began it
-    last: int
+    first: tuple[int, int]  # (kiosk's number, sequence) of the passage that began it
+    last: tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,28 +51,33 @@ class Overlap:
     apart_ms: int  # what lay between them; 0 when they were there together
 
 
-def stays(passages: Sequence[tuple[int, bool]]) -> list[Stay]:
-    """One person's stays at one venue, from (time, whether it went out), oldest first.
+def stays(
+    rows: Iterable[tuple[bytes, int, int, int, int]], start_ms: int, reach: tuple[int, int] = (-(2**60), 2**60)
+) -> list[Stay]:
+    """The stays that touch *reach*, from (tag, ms after *start_ms*, whether it went out, kiosk's number, sequence).
 
-    Nobody is taken to have stayed on without a way out: most entrances read one way only, and a stay made up to the
-    evening would touch everybody.
+    *rows* come person by person (tag), each oldest first. Nobody is taken to have stayed on without a way out: most
+    entrances read one way only, and a stay made up to the evening would touch everybody. Written for a station's day.
     """
     found: list[Stay] = []
-    came: int | None = None
-    for number, (at_ms, is_out) in enumerate(passages):
-        if is_out and came is not None and at_ms - passages[came][0] <= LONGEST_STAY_MS:
-            found.append(Stay(passages[came][0], at_ms, came, number))
-            came = None
-            continue
-        if came is not None:
-            found.append(_moment(passages[came][0], came))
-        came = None
-        if is_out:
-            found.append(_moment(at_ms, number))
-        else:
-            came = number
-    if came is not None:
-        found.append(_moment(passages[came][0], came))
+    low, high = reach[0] - start_ms, reach[1] - start_ms
+    who, came, at = b"", 0, (0, 0)
+    is_inside = False
+    for tag, ms, is_out, kiosk, sequence in rows:
+        if is_inside:
+            is_inside = False
+            if is_out and tag == who and ms - came <= LONGEST_STAY_MS:
+                if came <= high and ms >= low:
+                    found.append(Stay(who, start_ms + came, start_ms + ms, at, (kiosk, sequence)))
+                continue
+            if low <= came <= high:
+                found.append(Stay(who, start_ms + came, start_ms + came, at, at))
+        if not is_out:
+            is_inside, who, came, at = True, tag, ms, (kiosk, sequence)
+        elif low <= ms <= high:
+            found.append(Stay(tag, start_ms + ms, start_ms + ms, (kiosk, sequence), (kiosk, sequence)))
+    if is_inside and low <= came <= high:
+        found.append(Stay(who, start_ms + came, start_ms + came, at, at))
     return found
 
 
@@ -102,11 +108,8 @@ def own_stays(seen: Sequence[Seen]) -> list[OwnStay]:
     found = []
     for venue in {one.venue for one in seen}:
         here = [one for one in seen if one.venue == venue]
-        for stay in stays([(one.at_ms, one.is_out) for one in here]):
-            passages = tuple((here[n].kiosk, here[n].sequence) for n in sorted({stay.first, stay.last}))
-            found.append(OwnStay(venue, stay.from_ms, stay.to_ms, passages))
+        for stay in stays([(b"", one.at_ms, one.is_out, 0, number) for number, one in enumerate(here)], 0):
+            passages = [here[number] for number in sorted({stay.first[1], stay.last[1]})]
+            own = tuple((one.kiosk, one.sequence) for one in passages)
+            found.append(OwnStay(venue, stay.from_ms, stay.to_ms, own))
     return sorted(found, key=lambda stay: (stay.from_ms, stay.venue, stay.passages))
-
-
-def _moment(at_ms: int, number: int) -> Stay:
-    return Stay(at_ms, at_ms, number, number)

@@ -42,7 +42,13 @@ OTHER, THIRD = "+8613911112222", "+8613922223333"
 def test_a_stay_ends_where_a_way_out_was_seen(
     passages: list[tuple[int, bool]], expected: list[tuple[int, int]]
 ) -> None:
-    assert [(stay.from_ms, stay.to_ms) for stay in stays(passages)] == expected
+    rows = [(b"t", at_ms, int(is_out), 1, number) for number, (at_ms, is_out) in enumerate(passages)]
+    assert [(stay.from_ms, stay.to_ms) for stay in stays(rows, 0)] == expected
+    beside = [(b"s", 0, 0, 1, 1), *rows, (b"u", 2, 1, 1, 1)]  # a way out of somebody else ends no stay
+    later = [(came + 100, went + 100) for came, went in expected]
+    assert [(stay.from_ms, stay.to_ms) for stay in stays(beside, 100)][1:-1] == later
+    touched = [(a, b) for a, b in expected if a <= 4 and b >= 2]
+    assert [(stay.from_ms, stay.to_ms) for stay in stays(rows, 0, (2, 4))] == touched
 
 
 def test_stays_touch_within_the_minutes_and_not_beyond() -> None:
