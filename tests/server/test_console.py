@@ -10,6 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from babel.messages.pofile import read_po
 from flask import Flask
 from sqlalchemy import text
 
@@ -99,6 +100,14 @@ def test_every_audited_action_has_a_name() -> None:
                 used |= {a.value for a in node.args[1:2] if isinstance(a, ast.Constant)}
     assert len(used) > 20
     assert used - ACTION_NAMES.keys() == set()
+
+
+def test_no_message_of_a_catalogue_is_empty_or_doubtful() -> None:
+    bad = []
+    for path in sorted(SERVER.glob("*/translations/zh_Hans.po")):
+        with path.open("rb") as file:
+            bad += [f"{path.parts[-3]}: {m.id}" for m in read_po(file) if m.id and (not m.string or m.fuzzy)]
+    assert bad == []
 
 
 def test_every_word_of_the_tables_has_its_chinese() -> None:

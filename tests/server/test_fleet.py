@@ -18,6 +18,7 @@ from server.kiosks.fleet_counting import Hour, count_new, passages_by_hour
 from server.kiosks.fleet_findings import FINDINGS, findings_of
 from server.kiosks.fleet_overview import chart_of
 from server.kiosks.models import Kiosk
+from server.web.language import catalogue
 from tests.server.people import KIOSK, LIBRARY, MARKET, NOON, Browser, put_kiosk
 
 AsPerson = Callable[[str], Browser]
@@ -137,3 +138,8 @@ def test_the_steps_after_a_loss_follow_the_kiosk_s_state(app: Flask, house: Hous
     after = street.get(f"{path}/lost").text
     assert "Its key is refused. The other steps are still open." in after and "/cases/case/" in after
     assert as_person("otherstreet").get(f"{path}/lost").status_code == 404
+
+
+def test_every_finding_has_its_chinese() -> None:
+    messages = {text for finding in FINDINGS.values() for text in (finding.what, finding.why, finding.fix)}
+    assert [message for message in sorted(messages) if catalogue().gettext(message) == message] == []

@@ -18,6 +18,7 @@ from server.context import House
 from server.exports import views
 from server.exports.tables import TABLES
 from server.venues.models import Venue
+from server.web.language import catalogue
 from tests.server.people import KIOSK, LIBRARY, MARKET, PEOPLE, Browser, open_code, put_kiosk
 
 AsPerson = Callable[[str], Browser]
@@ -101,3 +102,8 @@ def test_the_page_offers_its_list_with_its_filters(places: None, as_person: AsPe
     page = as_person("street").get("/kiosks?condition=alive").text
     assert re.search(r'action="/exports/kiosks\.csv\?condition=alive"', page)
     assert KIOSK.hex() in page
+
+
+def test_every_column_has_its_chinese() -> None:
+    messages = {table.label for table in TABLES} | {column.label for table in TABLES for column in table.columns}
+    assert [message for message in sorted(messages) if catalogue().gettext(message) == message] == []
