@@ -19,6 +19,7 @@ from protocol.query import (
     Query,
     QueryKind,
     Reveal,
+    own_venue_problem,
 )
 from protocol.vault_keys import VaultKeys
 from server.accounts.rights import Person as Somebody
@@ -30,6 +31,7 @@ from server.vault.person import Person, PersonKind, seal_person
 from server.venues.models import Venue
 
 MAX_VENUES = 100  # protocol/query.py
+OWN_VENUE_BOUNDS = "A check at one's own venue is masked, spans at most 3 days, 8 hours and 100 records."
 MASKED_PURPOSES = frozenset({Purpose.VENUE_CHECK})  # what a right to masked results is for (V-27)
 
 
@@ -75,6 +77,17 @@ def query_from(
             form.person_kind.errors = ["Reused codes are looked for among everybody at these venues."]
         if form.max_rows.data < 2:
             form.max_rows.errors = ["A pair has two records."]
+    if looks_for is QueryKind.OVERLAPS:
+        if not kind:
+            form.person_kind.errors = ["Say whose stays; others are looked for around them."]
+        if not form.within_minutes.data:
+            form.within_minutes.errors = ["1 to 120."]
+        if reveal:
+            form.reveal.errors = ["Who was there too is shown masked. Ask for records in full in a query of its own."]
+        if purpose is Purpose.VENUE_CHECK:
+            form.purpose.errors = ["This search is not for a check at one's own venue."]
+        if form.max_rows.data < 2:
+            form.max_rows.errors = ["A meeting has two records."]
     if start > now:
         form.from_at.errors = ["This lies in the future."]
     if kind:
@@ -93,7 +106,7 @@ def query_from(
     if any(field.errors for field in form):
         return None
     try:
-        return Query(
+        query = Query(
             query_id=query_id,
             requester=somebody.name,
             purpose=purpose,
@@ -108,10 +121,15 @@ def query_from(
             created_ms=_ms(now),
             expires_ms=_ms(now + timedelta(hours=form.valid_hours.data)),
             kind=looks_for,
+            within_minutes=form.within_minutes.data if looks_for is QueryKind.OVERLAPS else 0,
         )
     except ProtocolError:
         form.case_reference.errors = ["This query is not possible. Look at each field again."]
         return None
+    if own_venue_problem(query):
+        form.purpose.errors = [OWN_VENUE_BOUNDS]
+        return None
+    return query
 
 
 def row_of(query: Query, somebody: Somebody, now: datetime) -> QueryRow:

@@ -18,7 +18,7 @@ from wtforms import (
 from wtforms.fields.choices import SelectChoice
 from wtforms.validators import InputRequired, Length, NumberRange, Optional, ValidationError
 
-from protocol.query import MAX_ROWS, Purpose, QueryKind
+from protocol.query import MAX_ROWS, MAX_WITHIN_MINUTES, Purpose, QueryKind
 from server.queries.words import KIND_NAMES, PURPOSE_NAMES, REVEAL_NAMES
 from server.vault.person import PersonKind
 from server.web.language import chinese
@@ -53,6 +53,9 @@ class QueryForm(FlaskForm):  # type: ignore[misc]
         "What is looked for",
         choices=[SelectChoice(kind.value, name) for kind, name in KIND_NAMES.items()],
         default=QueryKind.RECORDS.value,
+    )
+    within_minutes = IntegerField(
+        "At most this many minutes apart", [Optional(), NumberRange(1, MAX_WITHIN_MINUTES, "1 to 120.")], default=15
     )
     person_kind = RadioField(
         "Only one person",

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from sqlalchemy import select
@@ -20,6 +21,7 @@ from server.vault.errors import Refused
 from server.vault.index import Passage
 from server.vault.indexing import sealed_records
 from server.vault.log import Head
+from server.vault.overlaps import Meetings
 from server.vault.wire import OpenedRow, Opening
 
 
@@ -33,6 +35,25 @@ class SeenRow:
 
 
 @dataclass(frozen=True, slots=True)
+class MetRow:
+    """Somebody who was at the same venue at the time."""
+
+    seen: SeenRow  # the passage that began their stay
+    together: timedelta  # zero where no way out was seen
+    apart: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class Meeting:
+    """One stay of the person that was looked for, and who else was there."""
+
+    start: datetime
+    end: datetime
+    own: tuple[SeenRow, ...]
+    others: tuple[MetRow, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Result:
     """What one look shows."""
 
@@ -41,6 +62,7 @@ class Result:
     is_cut: bool  # there may be more records in scope than the query may open
     head: Head  # the vault's log line of this look
     proof: str  # that this line is in the vault's log, verified
+    meetings: tuple[Meeting, ...] = ()  # of a search for who was there too, by the time of the person's stay
     pairs: tuple[tuple[SeenRow, SeenRow], ...] = ()  # of a search for reused codes, by the time of the first
 
 
@@ -51,7 +73,12 @@ def look(reading: Session, row: QueryRow, client: VaultClient, key: Ed25519Publi
     """
     query, approval = row.query(), row.approval or b""
     pairs: list[tuple[Passage, Passage]] = []
-    if query.kind is QueryKind.REUSED_CODES:
+    met: Meetings | None = None
+    if query.kind is QueryKind.OVERLAPS:
+        met, _ = client.overlaps(row.body, approval)
+        is_cut = met.is_cut
+        passages = sorted(met.passages())
+    elif query.kind is QueryKind.REUSED_CODES:
         pairs, _ = client.reused(row.body, approval)
         is_cut = len(pairs) >= query.max_rows // 2
         passages = sorted({passage for pair in pairs for passage in pair})
@@ -74,8 +101,30 @@ def look(reading: Session, row: QueryRow, client: VaultClient, key: Ed25519Publi
     ]
     by_passage = {(seen.record.kiosk_id, seen.record.sequence): seen for seen in rows}
     shown = [(by_passage[a], by_passage[b]) for a, b in pairs if a in by_passage and b in by_passage]
+    meetings = () if met is None else _meetings(met, by_passage)
     in_order = tuple(sorted(rows, key=lambda seen: seen.at))
-    return Result(in_order, opening.refused, is_cut, opening.head, opening.proof, tuple(shown))
+    return Result(in_order, opening.refused, is_cut, opening.head, opening.proof, meetings, tuple(shown))
+
+
+def _meetings(met: Meetings, rows: Mapping[Passage, SeenRow]) -> tuple[Meeting, ...]:
+    """The stays with their opened rows; what stayed shut is left out, and counted as refused."""
+    return tuple(
+        Meeting(
+            _time(stay.from_ms),
+            _time(stay.to_ms),
+            tuple(rows[passage] for passage in stay.passages if passage in rows),
+            tuple(
+                MetRow(
+                    rows[other.kiosk, other.sequence],
+                    timedelta(milliseconds=other.together_ms),
+                    timedelta(milliseconds=other.apart_ms),
+                )
+                for other in met.others
+                if other.stay == number and (other.kiosk, other.sequence) in rows
+            ),
+        )
+        for number, stay in enumerate(met.stays)
+    )
 
 
 def check_proof(opening: Opening, row: QueryRow, key: Ed25519PublicKey) -> None:

@@ -313,7 +313,7 @@ def do_look(query_id: str) -> ResponseReturnValue:
         try:
             public = read_vault_keys(house().settings.vault_public_path, house().settings.vault.fingerprint)
             result = look(reading, row, this_vault(), signing_key(public.signed))
-            kiosks = {seen.record.kiosk_id for pair in result.pairs for seen in pair}
+            kiosks = {seen.record.kiosk_id for seen in result.rows}
             kiosk_names = {k.id: k.name for k in reading.scalars(select(Kiosk).where(Kiosk.id.in_(kiosks)))}
             doors = select(Entrance).where(Entrance.venue_id.in_([v.id for v in venues]))
             door_names = {(door.venue_id, door.number): door.name_zh for door in reading.scalars(doors)}

@@ -15,6 +15,7 @@ PURPOSE_NAMES: dict[Purpose, str] = {
 
 KIND_NAMES: dict[QueryKind, str] = {
     QueryKind.RECORDS: "Records of passages",
+    QueryKind.OVERLAPS: "Who was there at the same time",
     QueryKind.REUSED_CODES: "One health code used at two entrances",
 }
 
@@ -48,6 +49,7 @@ REFUSAL_NAMES: dict[str, str] = {
     "needs_approval_key": "Full values need an approval key; a passkey is not enough here.",
     "needs_key_here": "A search for reused codes needs an approval key; a passkey is not enough.",
     "too_many": "The vault has refused too many looks and reads no more of them for some minutes.",
+    "own_venue": "A check at one's own venue is masked, spans at most 3 days, 8 hours and 100 records.",
     "clock_went_back": "The vault's clock is wrong.",
     "internal": "The vault could not answer; its own log says why.",
     "log_broken": "The vault's access log is damaged. Nothing can be opened.",

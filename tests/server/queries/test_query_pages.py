@@ -146,7 +146,7 @@ def test_a_venue_s_own_people_get_masked_checks_of_their_venue_only(
     assert 'name="reveal"' not in operator.get("/queries/new").text
     for wrong in ({}, {"purpose": "venue_check", "reveal": "name"}, {"purpose": "venue_check", "venues": MARKET.hex()}):
         assert operator.post("/queries/new", {**fields, **wrong}, page="/queries/new").status_code == 422
-    ask(operator, purpose="venue_check")
+    ask(operator, purpose="venue_check", valid_hours="8")
 
 
 @pytest.mark.parametrize("name", ["staff", "inspector", "tech", "officer", "worker", "wang", "city"])
