@@ -1,7 +1,8 @@
 """The hostile tester's list: each attack is carried out, and its test fails when the guard is taken away.
 
 Areas and objects (IDOR) are walked in test_routes.py, sessions and their fixation in accounts/test_sessions.py, open
-redirects and enumeration by words in test_sign_in.py; here is the rest.
+redirects and enumeration by words in test_sign_in.py, slow clients in test_slow_clients.py, uploads in
+test_upload_bombs.py; here is the rest. docs/hostile.md: which test fails without which guard.
 """
 
 from __future__ import annotations
