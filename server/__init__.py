@@ -41,6 +41,7 @@ SUBJECTS = (
     "policies",
     "notices",
     "retention",
+    "quarantine",
     "exports",
 )
 

@@ -67,6 +67,7 @@ ACTION_NAMES: dict[str, str] = {
     "kiosk.retired": "Kiosk retired",
     "kiosk.lost": "Kiosk reported lost",
     "kiosk.forked": "Two records for one number",
+    "kiosk.quarantine_tried": "Quarantine tried again",
     "journal.imported": "Journal carried in",
     "case.opened": "Case opened",
     "case.step": "Case moved on",

@@ -20,9 +20,11 @@ from server.checks.daily import AT_ONCE as CHECKS_AT_ONCE
 from server.checks.daily import fill_in, open_checks
 from server.context import House
 from server.faults.reporting import follow_kiosks
+from server.ingest.early import forget_old
 from server.ingest.partitions import AHEAD_DAYS, day_of, ensure_days
 from server.kiosks.fleet_counting import count_new
 from server.kiosks.models import EnrolmentCode
+from server.quarantine.workflow import raise_cases
 from server.queries.deciding import close_expired
 from server.queries.heads import keep_head
 from server.queries.trail import follow_log, signing_key
@@ -31,6 +33,7 @@ from server.vault.client import VaultClient
 from server.vault.indexing import index_new
 
 KEEP_UNUSED_CODES = timedelta(days=7)  # enrolment codes nobody used; the audit trail keeps that they were made
+KEEP_EARLY = timedelta(days=30)  # the newest records of a kiosk that never sent what lies before them
 ARCHIVE_QUERIES_AFTER = timedelta(days=30)
 
 
@@ -140,6 +143,14 @@ def keep_days(house: House) -> Done:
     return Done(words, again=not gone.is_done)
 
 
+def watch_quarantine(house: House) -> Done:
+    """Tell somebody of records that sit in quarantine, and forget what came early and was never reached."""
+    now = house.now()
+    opened = raise_cases(house, now)
+    with house.database.writing() as writing:
+        return Done(f"opened={opened} early_dropped={forget_old(writing, now - KEEP_EARLY)}")
+
+
 def back_up(house: House) -> Done:
     """Make a backup when the last one is old enough, and restore it aside."""
     return Done(back_up_if_due(house))
@@ -170,6 +181,7 @@ ACTIONS = (
     Action("keep_days", timedelta(hours=1), keep_days),
     Action("follow_faults", timedelta(minutes=1), follow_kiosks_faults),
     Action("daily_checks", timedelta(minutes=5), daily_checks),
+    Action("watch_quarantine", timedelta(minutes=10), watch_quarantine),
     Action("forget_nonces", timedelta(minutes=10), forget_nonces),
     Action("drop_unused_codes", timedelta(hours=6), drop_unused_codes),
     Action("back_up", timedelta(minutes=10), back_up),

@@ -74,6 +74,10 @@ TABLES = {
         refuse | requested | refused  | CC DC ST
         end    | in_force  | ended    | CC DC ST
     """,
+    "quarantine": """
+        look   | waiting             | looked_into | ST TS
+        settle | waiting looked_into | settled     | ST
+    """,
     "tamper": """
         look    | found             | looked_into | ST TS
         explain | found looked_into | explained   | ST
