@@ -42,7 +42,7 @@ class DetailsForm(FlaskForm):  # type: ignore[misc]
 class FileForm(FlaskForm):  # type: ignore[misc]
     """One file."""
 
-    file = FileField("File")
+    file = FileField("Choose a file")
 
 
 class DoorForm(FlaskForm):  # type: ignore[misc]

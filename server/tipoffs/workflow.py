@@ -39,7 +39,7 @@ def _open_inspection(attempt: Attempt) -> None:
         INSPECTION,
         by=SYSTEM,
         at=attempt.at,
-        title=case.title,
+        title=case.title.partition(" · ")[0],  # the venue reads it: not what somebody told of
         place=Place(case.area_path, case.venue_id),
         state="findings",
         facts={"found": str(attempt.values.get("found", ""))},

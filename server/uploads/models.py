@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from sqlalchemy import LargeBinary, String
-from sqlalchemy.orm import Mapped, deferred, mapped_column
+from sqlalchemy.orm import Mapped, mapped_column
 
 from server.db import Base, new_id
 
@@ -21,6 +21,6 @@ class Upload(Base):
     width: Mapped[int | None]  # pixels; None for a PDF
     height: Mapped[int | None]
     digest: Mapped[bytes] = mapped_column(LargeBinary(32))  # SHA-256 of what is kept, so that a history can name it
-    sealed: Mapped[bytes] = deferred(mapped_column(LargeBinary))  # KeyStore.seal_file, bound to `id`
+    sealed: Mapped[bytes] = mapped_column(LargeBinary, deferred=True)  # KeyStore.seal_file, bound to `id`
     sent_by: Mapped[str] = mapped_column(String(40))  # a user's id, or "stranger"
     at: Mapped[datetime]

@@ -1,4 +1,4 @@
-"""Codes from a sheet: every row's problem named before anything is done, then all of them or none, and their posters."""
+"""Codes from a sheet: every row's problem named before anything is done, then all or none, and their posters."""
 
 from __future__ import annotations
 

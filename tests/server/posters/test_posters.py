@@ -1,4 +1,4 @@
-"""Posters on both sheets, and a code's life on its page: renewed, suspended, let back, and what phones and kiosks say."""
+"""Posters on both sheets, and a code's life on its page: renewed, suspended, let back; what phones and kiosks say."""
 
 from __future__ import annotations
 
