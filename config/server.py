@@ -200,8 +200,18 @@ class PostgresqlSettings:
 
     connections: int = 8  # kept open by one process, and as many again for a peak
     statement_s: int = 30  # a statement that takes longer is ended
+    synchronous_commit: str = "on"  # what a commit waits for where the primary names synchronous standbys
+    replica_url: str = ""  # a streaming replica, for pages that may be a little old
+    replica_lag_s: float = 5.0  # how old
 
     def __post_init__(self) -> None:
+        if self.synchronous_commit not in {"on", "remote_apply"}:
+            raise ValueError(
+                f"postgresql.synchronous_commit is {self.synchronous_commit!r}; expected on or remote_apply: a receipt"
+                " promises that a record is kept."
+            )
+        if not 1 <= self.replica_lag_s <= 300:
+            raise ValueError(f"postgresql.replica_lag_s is {self.replica_lag_s}; expected 1 to 300.")
         if not 1 <= self.connections <= 200:
             raise ValueError(f"postgresql.connections is {self.connections}; expected 1 to 200.")
         if not 1 <= self.statement_s <= 3600:

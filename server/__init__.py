@@ -70,7 +70,14 @@ def create_app(settings: ServerSettings, *, now: Callable[[], datetime] = utc_no
     )
     keys = KeyStore.open(settings.key_dir, read_passphrase(settings.passphrase_path))
     limits = settings.postgresql
-    database = Database(settings.database, connections=limits.connections, statement_s=limits.statement_s)
+    database = Database(
+        settings.database,
+        connections=limits.connections,
+        statement_s=limits.statement_s,
+        synchronous_commit=limits.synchronous_commit,
+        replica_url=limits.replica_url,
+        replica_lag_s=limits.replica_lag_s,
+    )
     app.extensions["gatehouse"] = House(settings, database, keys, now)
     language.install(app)
     menu.install(app)

@@ -8,26 +8,37 @@ writes. Only code that locks the rows it depends on may write `beside` others (d
 
 from __future__ import annotations
 
+import fcntl
+import hashlib
 import importlib
 import importlib.util
 import pkgutil
 import secrets
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
+import psycopg
 from flask import current_app, g, request
 from sqlalchemy import Connection, DateTime, Dialect, Engine, MetaData, create_engine, event, make_url, text
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import DeclarativeBase, Session
-from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 from sqlalchemy.types import TypeDecorator
+from werkzeug.exceptions import ServiceUnavailable
+
+from server.replica import Replica
 
 BUSY_TIMEOUT_MS = 10_000  # how long a writer waits for another one: SQLite's busy_timeout, PostgreSQL's lock_timeout
 IDLE_TIMEOUT_MS = 60_000  # PostgreSQL ends a transaction that does nothing for so long: it would hold back vacuum
 RECYCLE_S = 1800  # a pooled connection is not kept longer, so that a failed-over or rebalanced database is noticed
+CANCEL_S = 2.0  # to tell PostgreSQL that a commit has waited long enough
+REPLICA_CONNECT_S = 2  # a page does not wait longer for a replica before it is read from the primary
 WRITERS = "gatehouse writers"  # the advisory lock that stands for SQLite's one write lock
 
 
@@ -76,11 +87,25 @@ def new_id(size_bytes: int = 8) -> str:
 class Database:
     """The engine and its kinds of session. Nothing connects before the first use."""
 
-    def __init__(self, url: str, *, connections: int = 8, statement_s: int = 30) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        connections: int = 8,
+        statement_s: int = 30,
+        synchronous_commit: str = "on",
+        replica_url: str = "",
+        replica_lag_s: float = 5.0,
+    ) -> None:
         """*url* as SQLAlchemy takes it (postgresql:// means psycopg 3). The rest is for PostgreSQL only: pooled
-        *connections* a process, twice as many at a peak, and how long one statement may take."""
+        *connections* a process, twice as many at a peak, how long one statement may take, what a commit waits for,
+        and a replica for pages that may be *replica_lag_s* old."""
         load_tables()
-        self.engine = _engine(url, connections, statement_s)
+        self.engine = _engine(url, connections, statement_s, synchronous_commit)
+        self.replica: Replica | None = None
+        if replica_url and self.is_postgresql:
+            there = _engine(replica_url, connections, statement_s, synchronous_commit, connect_s=REPLICA_CONNECT_S)
+            self.replica = Replica(self.engine, there, replica_lag_s)
         self._writer = self.engine.execution_options(gatehouse_writes=True, gatehouse_alone=True)
         self._beside = self.engine.execution_options(gatehouse_writes=True)
 
@@ -118,8 +143,53 @@ class Database:
             with self.engine.execution_options(gatehouse_writes=True).begin() as connection:
                 connection.exec_driver_sql("ANALYZE")
 
-    def open(self, *, writes: bool) -> Session:
-        """A session without a block, for the request; the caller closes it."""
+    @contextmanager
+    def holding(self, name: str) -> Iterator[bool]:
+        """Whether we alone hold the lock *name* while the block runs: one process on one host, or of all hosts.
+
+        It is not waited for, and it goes with the process that holds it, however that ends. On PostgreSQL an advisory
+        lock of a connection of its own, on SQLite a locked file beside the database.
+        """
+        if self.is_postgresql:
+            with self.engine.execution_options(isolation_level="AUTOCOMMIT", gatehouse_alone=False).connect() as mine:
+                if not mine.execute(_TRY_LOCK, {"name": name}).scalar_one():
+                    yield False
+                    return
+                try:
+                    yield True
+                finally:
+                    if not mine.invalidated:  # a connection that was lost took its locks along
+                        mine.execute(_UNLOCK, {"name": name})
+            return
+        path = Path(f"{self.engine.url.database}.{hashlib.sha256(name.encode()).hexdigest()[:16]}.lock")
+        with path.open("ab") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                yield False
+                return
+            yield True  # closing the file lets go
+
+    def close(self) -> None:
+        """Let go of every connection; the next use makes new ones."""
+        self.engine.dispose()
+        if self.replica is not None:
+            self.replica.engine.dispose()
+
+    def open(self, *, writes: bool, may_be_stale: bool = False) -> Session:
+        """A session without a block, for the request; the caller closes it.
+
+        One that only reads, and *may_be_stale*, is of the replica while that is known to be close behind.
+        """
+        if may_be_stale and not writes and self.replica is not None and self.replica.is_fresh():
+            there = Session(self.replica.engine, expire_on_commit=False)
+            try:
+                there.connection()
+            except OperationalError:
+                there.close()
+                self.replica.failed()
+            else:
+                return there
         return Session(self._writer if writes else self.engine, expire_on_commit=False)
 
 
@@ -132,7 +202,13 @@ def load_tables() -> None:
     importlib.import_module("server.audit")
 
 
-def _engine(url: str, connections: int, statement_s: int) -> Engine:
+class NotReplicated(ServiceUnavailable):
+    """Committed here, and no synchronous standby has it: nobody may be told that it is kept. Trying again is safe."""
+
+    description = "The record is not held twice yet. Try again."
+
+
+def _engine(url: str, connections: int, statement_s: int, synchronous_commit: str, *, connect_s: int = 10) -> Engine:
     address = make_url(url)
     if address.drivername in {"postgresql", "postgres"}:
         address = address.set(drivername="postgresql+psycopg")
@@ -148,6 +224,11 @@ def _engine(url: str, connections: int, statement_s: int) -> Engine:
             "lock_timeout": BUSY_TIMEOUT_MS,
             "idle_in_transaction_session_timeout": IDLE_TIMEOUT_MS,
             "TimeZone": "UTC",
+            "synchronous_commit": synchronous_commit,  # said here, so that no role's default weakens a receipt
+            # a lock of a host that vanished is free within a minute (ignored on a Unix socket)
+            "tcp_keepalives_idle": 30,
+            "tcp_keepalives_interval": 10,
+            "tcp_keepalives_count": 3,
         }
         options = {
             "pool_pre_ping": True,
@@ -156,7 +237,7 @@ def _engine(url: str, connections: int, statement_s: int) -> Engine:
             "pool_timeout": BUSY_TIMEOUT_MS / 1000,
             "pool_recycle": RECYCLE_S,
             "connect_args": {
-                "connect_timeout": 10,
+                "connect_timeout": connect_s,
                 "application_name": "gatehouse",
                 "options": " ".join(f"-c {name}={value}" for name, value in limits.items()),
             },
@@ -176,6 +257,9 @@ def _engine(url: str, connections: int, statement_s: int) -> Engine:
         @event.listens_for(engine, "checkin")
         def _end_turn(_dbapi_connection: Any, record: ConnectionPoolEntry) -> None:
             turns.end(record.record_info)
+
+    if engine.dialect.name == "postgresql":
+        _refuse_lonely_commits(engine, statement_s)
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
@@ -223,7 +307,84 @@ class _Turns:
             self._lock.release()
 
 
+def _refuse_lonely_commits(engine: Engine, wait_s: float) -> None:
+    """Make a commit raise NotReplicated when the synchronous standby has not confirmed it within *wait_s*.
+
+    PostgreSQL itself waits for ever (no time limit of its own holds there), and every thread with it. When that wait is
+    cancelled it says "committed" with a warning that nobody reads; a receipt signed after that would be lost with the
+    primary.
+    """
+    lonely: WeakSet[Any] = WeakSet()
+    watch = _Watch(wait_s)
+
+    @event.listens_for(engine, "connect")
+    def _listen(connection: Any, _record: Any) -> None:
+        def note(diagnostic: Any) -> None:
+            if diagnostic.source_function == "SyncRepWaitForLSN":  # its text is in the server's language
+                lonely.add(connection)
+
+        connection.add_notice_handler(note)
+
+    commit = engine.dialect.do_commit
+
+    def commit_for_all(dbapi_connection: PoolProxiedConnection) -> None:
+        driver = dbapi_connection.driver_connection  # the pool's own wrapper lives for one use only
+        with watch.over(driver):
+            commit(dbapi_connection)
+        if driver in lonely:
+            lonely.discard(driver)
+            raise NotReplicated()
+
+    engine.dialect.do_commit = commit_for_all  # type: ignore[method-assign]
+
+
+class _Watch:
+    """Cancels what takes too long. One thread looks after all connections of an engine: a commit pays for two entries
+    in a table, and not for a thread of its own."""
+
+    _LOOK_EVERY_S = 0.2
+
+    def __init__(self, wait_s: float) -> None:
+        self._wait_s = wait_s
+        self._lock = threading.Lock()
+        self._since: dict[Any, float] = {}
+        self._looks = False
+
+    @contextmanager
+    def over(self, connection: Any) -> Iterator[None]:
+        """Cancel what *connection* does when this block takes longer than it may."""
+        with self._lock:
+            self._since[connection] = time.monotonic()
+            if not self._looks:
+                self._looks = True
+                threading.Thread(target=self._look, name="commit watch", daemon=True).start()
+        try:
+            yield
+        finally:
+            with self._lock:  # never while it is being cancelled: the next statement would be hit
+                self._since.pop(connection, None)
+
+    def _look(self) -> None:
+        """Look until nothing has been under way for a while; the next commit starts it again."""
+        idle_since_s = time.monotonic()
+        while True:
+            time.sleep(self._LOOK_EVERY_S)
+            with self._lock:
+                now_s = time.monotonic()
+                if self._since:
+                    idle_since_s = now_s
+                elif now_s - idle_since_s > RECYCLE_S:
+                    self._looks = False
+                    return
+                for connection, since_s in self._since.items():
+                    if now_s - since_s > self._wait_s:
+                        with suppress(psycopg.Error):  # a connection that is gone ends its commit by itself
+                            connection.cancel_safe(timeout=CANCEL_S)
+
+
 _ADVISORY_LOCK = text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))")
+_TRY_LOCK = text("SELECT pg_try_advisory_lock(hashtextextended(:name, 0))")
+_UNLOCK = text("SELECT pg_advisory_unlock(hashtextextended(:name, 0))")
 
 
 @contextmanager
@@ -244,11 +405,14 @@ def looking(connection: Connection) -> Iterator[None]:
 def session() -> Session:
     """The session of the current request: reading for GET and HEAD, writing for the rest. Views commit it themselves.
 
-    Closed, and rolled back unless committed, when the request ends.
+    A page that may be a little old (server/web/staleness.py) is read from the replica, where there is one. Closed, and
+    rolled back unless committed, when the request ends.
     """
     if "db_session" not in g:
         database: Database = current_app.extensions["gatehouse"].database
-        g.db_session = database.open(writes=request.method not in {"GET", "HEAD", "OPTIONS"})
+        g.db_session = database.open(
+            writes=request.method not in {"GET", "HEAD", "OPTIONS"}, may_be_stale=g.get("may_be_stale", False)
+        )
     found: Session = g.db_session
     return found
 

@@ -17,6 +17,7 @@ from server.accounts.gates import may_see_personal
 from server.accounts.rights import person_of
 from server.context import house
 from server.db import close_session
+from server.web import staleness
 from server.web.access import Gate, access_of
 from server.web.logs import new_request_id
 
@@ -159,6 +160,7 @@ def _gate() -> ResponseReturnValue | None:
         if request.method in {"GET", "HEAD"}:
             return redirect(url_for("accounts.own.agreement", next=_this_address()), 303)
         abort(403)
+    staleness.choose()
     return None
 
 
@@ -198,6 +200,7 @@ def _refuse_other_sites(*, sends_no_referrer: bool = False) -> None:
 
 
 def _headers(response: Response) -> Response:
+    staleness.note_write()
     headers = response.headers
     headers.setdefault("Content-Security-Policy", CONTENT_SECURITY_POLICY)
     headers["X-Content-Type-Options"] = "nosniff"
