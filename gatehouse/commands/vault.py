@@ -2,6 +2,7 @@
 
     gatehouse vault init --dir DIR             make a vault; prints the fingerprint that kiosks pin
     gatehouse vault [run] --config FILE        run it (or --dir DIR for a small set-up)
+    gatehouse vault run --standby --config FILE    wait until the vault that runs has ended, then take its place
     gatehouse vault status --dir DIR           ask the running vault how it is
     gatehouse vault approvers add NAME --key FILE.pub --purposes epi_trace,drill
     gatehouse vault approvers accept FILE --purposes epi_trace     take over a passkey that the console stored
@@ -57,6 +58,7 @@ from server.vault.keyfile import (
     write_keys,
     write_public,
 )
+from server.vault.lease import wait_for_turn
 from server.vault.log import LOG_FILE, AccessLog, Head, verify_log
 from server.vault.opening import PasskeyRules, Vault
 from server.vault.process import VaultProcess
@@ -77,6 +79,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     _where(run_)
     run_.add_argument("--socket", type=Path, help="the Unix socket; default DIR/vault.sock")
     run_.add_argument("--origin", action="append", help="the console's address, for passkeys; may be given again")
+    run_.add_argument("--standby", action="store_true", help="wait for the running vault's end, then take its place")
     status = actions.add_parser("status", help="ask the running vault how it is")
     _where(status)
     status.add_argument("--socket", type=Path)
@@ -172,7 +175,12 @@ def _init(args: argparse.Namespace, settings: VaultProcessSettings) -> int:
 def _run(args: argparse.Namespace, settings: VaultProcessSettings) -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a crash must not write the keys to the disk
-    keys = read_keys(settings.folder, _passphrase(settings))
+    passphrase = _passphrase(settings)
+    if getattr(args, "standby", False):
+        read_keys(settings.folder, passphrase)  # a wrong passphrase shows now, and not in the night it is needed
+        print("standing by", flush=True)
+        wait_for_turn(settings.folder)
+    keys = read_keys(settings.folder, passphrase)
     refresh(settings.folder, keys)  # a rotation that was cut off before its end
     party = settings.relying_party
     rules = PasskeyRules(party, settings.passkey_origins, settings.passkeys_may_unmask) if party else None

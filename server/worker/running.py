@@ -57,17 +57,22 @@ class Worker:
         for action in self._actions:
             if stop is not None and stop.is_set():
                 break
-            if self._claim(action):
-                ran.append(self._run(action))
+            if not self._is_due(action):
+                continue
+            # held while it runs, so that a run that takes longer than its interval is not joined by another worker's
+            with self._house.database.holding(f"gatehouse action {action.name}") as is_ours:
+                if is_ours and self._claim(action):
+                    ran.append(self._run(action))
         return ran
+
+    def _is_due(self, action: Action) -> bool:
+        with self._house.database.reading() as reading:
+            row = reading.get(WorkerRun, action.name)
+            return row is None or _is_due(row, self._house.now(), action)
 
     def _claim(self, action: Action) -> bool:
         """Take the next run of *action* if it is due; nobody else has it then until its time comes again."""
         now = self._house.now()
-        with self._house.database.reading() as reading:
-            row = reading.get(WorkerRun, action.name)
-            if row is not None and not _is_due(row, now, action):
-                return False
         with self._house.database.writing() as writing:
             row = _locked(writing, action.name)
             if row is None:

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from sqlalchemy import select
 from config.errors import GatehouseError
 from server.bundles.models import CallNonce
 from server.context import House
+from server.db import Database
 from server.kiosks.models import EnrolmentCode
 from server.worker.actions import ACTIONS, Action, Done, drop_unused_codes, forget_nonces
 from server.worker.models import WorkerRun
@@ -82,6 +84,31 @@ def test_two_workers_share_one_database_and_do_nothing_twice(house: House, clock
         for thread in threads:
             thread.join()
     assert counter.calls == 5 == row(house).runs
+
+
+def test_a_run_that_takes_longer_than_its_interval_is_not_joined(house: House, clock: Clock) -> None:
+    """Another worker leaves it alone until it is over, however often its time comes meanwhile."""
+    inside, go_on, runs = threading.Event(), threading.Event(), []
+
+    def long(_house: House) -> Done:
+        runs.append(1)
+        inside.set()
+        assert go_on.wait(60)
+        return Done("long")
+
+    action = Action("long", timedelta(seconds=2), long)
+    first = threading.Thread(target=Worker(house, [action]).run_due)
+    first.start()
+    assert inside.wait(60)
+    other = Database(house.database.engine.url.render_as_string(hide_password=False))  # as another process has it
+    for _ in range(3):
+        clock.passes(seconds=10)
+        assert Worker(replace(house, database=other), [action]).run_due() == []
+    go_on.set()
+    first.join()
+    assert len(runs) == 1 and row(house, "long").runs == 1
+    assert [ran.action for ran in Worker(replace(house, database=other), [action]).run_due()] == ["long"]
+    other.close()
 
 
 def test_an_action_that_has_more_is_called_again_but_not_for_ever(house: House) -> None:
