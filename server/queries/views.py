@@ -52,6 +52,7 @@ from server.queries.words import (
 from server.queries.workflow import case_of_query, move_query
 from server.vault.client import VaultAway
 from server.vault.errors import Refused
+from server.vault.lag import index_lag  # noqa: F401  its line on the console's first page
 from server.vault.roster import Approver
 from server.vault_keys import read_vault_keys
 from server.venues.models import Entrance, Venue

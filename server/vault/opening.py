@@ -423,9 +423,9 @@ class Vault:
         if word.approver != entry.name:
             raise ProtocolError("approval: the name is not written as in the roster", code="other_approver")
         if isinstance(word, PasskeyWord):
-            if query.kind is QueryKind.REUSED_CODES:
+            if query.kind is not QueryKind.RECORDS:
                 # a passkey signs no time: an approval got beforehand would let passages be planted until "made at"
-                raise Refused("A search for reused codes needs an approval key, not a passkey.", code="needs_key_here")
+                raise Refused("This kind of search needs an approval key, not a passkey.", code="needs_key_here")
             if self._passkeys is None or not entry.key.credential_id:
                 raise ProtocolError("approval: the approver has no passkey here", code="bad_signature")
             check_passkey_word(

@@ -31,6 +31,7 @@ from server.queries.trail import follow_log, signing_key
 from server.retention.destroying import count_days, destroy_due, follow_the_vault
 from server.vault.client import VaultClient
 from server.vault.indexing import index_new
+from server.vault.lag import note_lag
 
 KEEP_UNUSED_CODES = timedelta(days=7)  # enrolment codes nobody used; the audit trail keeps that they were made
 KEEP_EARLY = timedelta(days=30)  # the newest records of a kiosk that never sent what lies before them
@@ -63,7 +64,8 @@ def index_passages(house: House) -> Done:
     """Have the vault index what came."""
     with house.database.reading() as reading:
         run = index_new(reading, VaultClient(house.settings.vault_socket_path))
-    return Done(f"records={run.records} problems={run.problems}", again=not run.is_done)
+    note_lag(house.database, run, house.now())
+    return Done(f"records={run.records} problems={run.problems} behind={run.behind}", again=not run.is_done)
 
 
 def follow_vault_log(house: House) -> Done:
