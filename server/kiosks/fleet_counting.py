@@ -139,20 +139,18 @@ def _add(writing: Session, counts: dict[tuple[bytes, int], list[int]]) -> None:
             mine = sums.setdefault(("/".join(codes[:depth]) + "/", hour), [0, 0, 0])
             for place, count in enumerate(three):
                 mine[place] += count
-    for (path, hour), (admitted, held, denied) in sums.items():
-        insert = upsert(writing)(PassageHour).values(
-            area_path=path, hour=hour, admitted=admitted, held=held, denied=denied
-        )
-        writing.execute(
-            insert.on_conflict_do_update(
-                index_elements=["area_path", "hour"],
-                set_={
-                    "admitted": PassageHour.admitted + admitted,
-                    "held": PassageHour.held + held,
-                    "denied": PassageHour.denied + denied,
-                },
-            )
-        )
+    if not sums:
+        return
+    insert = upsert(writing)(PassageHour.__table__)
+    names = ("admitted", "held", "denied")
+    added = {name: PassageHour.__table__.c[name] + insert.excluded[name] for name in names}
+    writing.execute(
+        insert.on_conflict_do_update(index_elements=["area_path", "hour"], set_=added),
+        [
+            {"area_path": path, "hour": hour, **dict(zip(names, three, strict=True))}
+            for (path, hour), three in sums.items()
+        ],
+    )
 
 
 def _hour(at: datetime) -> int:

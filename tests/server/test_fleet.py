@@ -105,7 +105,7 @@ def test_the_overview_leads_down_to_the_doors_of_what_is_ones_own(house: House, 
     top = street.get("/kiosks/overview").text
     assert "锦江区一社区" in top and "0.3.1 × 1" in top and "青羊" not in top
     doors = street.get("/kiosks/overview?area=510104001001").text
-    assert f"/kiosks/{KIOSK.hex()}" in doors and "西门" in doors and "无门机" in doors and "市场" not in doors
+    assert f"/kiosks/{KIOSK.hex()}" in doors and "西门" in doors and "无终端" in doors and "市场" not in doors
     for outside in ("510105001001", "510100", "nowhere"):
         assert street.get(f"/kiosks/overview?area={outside}").status_code == 404
     assert "锦江图书馆" in as_person("operator").get("/kiosks/overview").text
