@@ -6,7 +6,7 @@ import importlib
 import sys
 from pathlib import Path
 
-BENCHES = ("passage", "decode", "credentials", "hardware", "kiosk", "ingest", "fleet", "index", "trace", "sync")
+BENCHES = ("passage", "decode", "credentials", "hardware", "kiosk", "ingest", "fleet", "index", "trace", "sync", "console")
 ASKED_FOR = ("frames",)  # sets the levels of generated holds: runs only when it is named
 
 
