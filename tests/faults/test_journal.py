@@ -65,11 +65,18 @@ CALLS: dict[str, tuple[str, Callable[[Journal], object]]] = {
 }
 
 
+READ_BESIDE = {"what is unsent", "a run of records"}  # on a connection of their own, beside the writer
+
+
 @pytest.mark.parametrize("what", CALLS)
 def test_a_disk_that_fails_is_named_and_the_next_passage_is_recorded(journal: Journal, what: str) -> None:
     word, call = CALLS[what]
     held, (sequence, _) = journal.held(), journal.head()
-    journal._db = Failing(journal._db, word)  # type: ignore[assignment]
+    if what in READ_BESIDE:
+        journal.newest(0, 1, 1000)  # opens the connection that only reads
+        journal._reader = Failing(journal._reader, word)  # type: ignore[assignment]
+    else:
+        journal._db = Failing(journal._db, word)  # type: ignore[assignment]
     with pytest.raises(JournalError) as error:
         call(journal)
     assert error.value.code == "damaged" and error.value.hint
