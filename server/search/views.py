@@ -114,7 +114,9 @@ def _venues(reading: Session, somebody: Person, words: str) -> list[Venue]:
 
 
 def _entrances(reading: Session, somebody: Person, words: str) -> Iterator[Hit]:
-    """Only where the words say more than a venue's name: each venue's page lists its entrances."""
+    """Only by two words or more, a place and a door: alone, "east gate" fits thousands and a venue lists its own."""
+    if len(words.split()) < 2:
+        return
     door = and_(Entrance.venue_id == SearchEntry.venue_id, Entrance.number == SearchEntry.entrance)
     own_words = or_(*(Entrance.name_zh.icontains(word, autoescape=True) for word in words.split()))
     own_words_en = or_(*(Entrance.name_en.icontains(word, autoescape=True) for word in words.split()))
