@@ -360,7 +360,7 @@ def do_look(query_id: str) -> ResponseReturnValue:
 @blueprint.get("/looks/<look_id>.tlog-proof")
 @signed_in
 def proof(look_id: str) -> ResponseReturnValue:
-    """The proof that a look stands in the vault's log, for who looked and for auditors (`gatehouse audit-log verify`)."""
+    """The proof that a look stands in the vault's log, for who looked and for auditors (`audit-log verify`)."""
     one = session().get(Look, look_id)
     somebody = person()
     if one is None or not one.proof:

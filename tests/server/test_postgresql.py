@@ -88,7 +88,7 @@ def test_two_uploads_of_one_kiosk_at_once_are_stored_once(postgresql: House, kio
 
 
 def test_the_worker_makes_days_ahead_and_once(postgresql: House) -> None:
-    assert keep_days(postgresql).words == f"made={AHEAD_DAYS} dropped=0"
+    assert keep_days(postgresql).words == f"made={AHEAD_DAYS} counted=0 destroyed=0 held=0 dropped=0"
     assert days(postgresql) == list(range(TODAY, TODAY + AHEAD_DAYS))
     other = Database(postgresql.settings.database)  # a second process, which has not looked yet
     assert ensure_days(other.engine, TODAY, AHEAD_DAYS) == 0

@@ -41,7 +41,7 @@ def _sqlite() -> list[str]:
     def own(venue: str) -> str:
         path = _PATH.format(id=venue)
         return (
-            f"UPDATE venue SET area_path = {path} WHERE id = {venue} AND area_path <> {path};"  # noqa: S608
+            f"UPDATE venue SET area_path = {path} WHERE id = {venue} AND area_path <> {path};"
             f"UPDATE kiosk SET area_path = {path} WHERE venue_id = {venue} AND area_path <> {path};"
             f"UPDATE venue_code SET area_path = {path} WHERE venue_id = {venue} AND area_path <> {path};"
             f"DELETE FROM search_entry WHERE venue_id = {venue}; {fill(f'WHERE v.id = {venue}')};"
@@ -57,7 +57,7 @@ def _sqlite() -> list[str]:
     path = _PATH.format(id="NEW.venue_id")
     found.append(
         "CREATE TRIGGER places_code AFTER INSERT ON venue_code"
-        f" BEGIN UPDATE venue_code SET area_path = {path} WHERE serial = NEW.serial; END"  # noqa: S608
+        f" BEGIN UPDATE venue_code SET area_path = {path} WHERE serial = NEW.serial; END"
     )
     return [*found, fill("")]
 
@@ -77,7 +77,7 @@ def _postgresql() -> list[str]:
           DELETE FROM search_entry WHERE venue_id = place;
           {fill("WHERE v.id = place")};
         END $$
-        """,  # noqa: S608
+        """,
         """
         CREATE FUNCTION places_changed() RETURNS trigger LANGUAGE plpgsql AS $$
         BEGIN
@@ -114,7 +114,7 @@ def upgrade() -> None:
     op.execute("UPDATE venue SET area_path = (SELECT area.path FROM area WHERE area.code = venue.area_code)")
     for table in ("kiosk", "venue_code"):
         op.execute(
-            f"UPDATE {table} SET area_path = (SELECT venue.area_path FROM venue WHERE venue.id = {table}.venue_id)"  # noqa: S608
+            f"UPDATE {table} SET area_path = (SELECT venue.area_path FROM venue WHERE venue.id = {table}.venue_id)"
         )
     op.create_table(
         "search_entry",
