@@ -6,7 +6,19 @@ import importlib
 import sys
 from pathlib import Path
 
-BENCHES = ("passage", "decode", "credentials", "hardware", "kiosk", "ingest", "fleet", "index", "trace", "sync", "console")
+BENCHES = (
+    "passage",
+    "decode",
+    "credentials",
+    "hardware",
+    "kiosk",
+    "ingest",
+    "fleet",
+    "index",
+    "trace",
+    "sync",
+    "console",
+)
 ASKED_FOR = ("frames",)  # sets the levels of generated holds: runs only when it is named
 
 

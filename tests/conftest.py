@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, settings
 settings.register_profile("gatehouse", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("gatehouse")
 
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     """`--store` chooses the databases that the server's tests run on."""
     parser.addoption("--store", choices=("both", "sqlite", "postgresql"), default="both", help="run on one store only")
