@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
+import io
 from collections.abc import Iterator
 from contextlib import closing
 
@@ -21,7 +21,6 @@ from server.web.language import chinese
 blueprint = Blueprint("exports", __name__)
 
 MOST_ROWS = 100_000
-IN_MEMORY_BYTES = 2_000_000  # of an XLSX file; a larger one is made on disk
 XLSX_TYPE = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 
 
@@ -55,7 +54,7 @@ def export(name: str, form: str) -> ResponseReturnValue:
         answer = Response(stream_with_context(pieces), mimetype="text/csv")
         answer.headers["Content-Disposition"] = f'attachment; filename="{file_name}"'
         return answer
-    file = tempfile.SpooledTemporaryFile(max_size=IN_MEMORY_BYTES)  # send_file closes it with the answer
+    file = io.BytesIO()  # a few MB at most: rows are bounded, and the file is compressed
     write_xlsx(file, table.name, head, titles, _rows(table), zone)
     file.seek(0)
     return send_file(file, XLSX_TYPE, as_attachment=True, download_name=file_name)
