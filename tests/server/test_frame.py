@@ -19,6 +19,8 @@ from server.setup import initialise
 from server.web.access import check_all_declared
 from tests.server.people import NOON, Browser
 
+pytestmark = pytest.mark.stores("sqlite")  # about requests and pages, not the database
+
 TOP = Path(__file__).resolve().parents[2]
 
 

@@ -27,6 +27,8 @@ from server.web.access import Gate, access_of
 from tests.server.people import LIBRARY, PASSWORD, Browser, open_code, put_kiosk, sign_in
 from tests.server.test_routes import ELSEWHERE, OPEN, TABLE, put_words
 
+pytestmark = pytest.mark.stores("sqlite")  # about requests and pages, not the database
+
 As = Callable[[str], Browser]
 V = LIBRARY.hex()
 SCRIPT = "<script>alert(1)</script>"

@@ -20,6 +20,8 @@ from tests.server.test_routes import FOR_ONESELF, NOBODY, ROLES, gets_in, put_ac
 from tests.server.test_rule_pages import put, rule_set
 from tests.server.vaults import TestVault
 
+pytestmark = pytest.mark.stores("sqlite")  # who may open what does not depend on the database
+
 # (method, address) -> who is let in at home; "=" before: wherever they are, for what belongs to no area.
 OBJECTS: dict[tuple[str, str], str] = {
     ("GET", "QUERY"): "CC DC ST",

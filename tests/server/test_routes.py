@@ -34,6 +34,8 @@ from tests.server.people import (
 )
 from tests.server.vaults import TestVault
 
+pytestmark = pytest.mark.stores("sqlite")  # who may open what does not depend on the database
+
 V, K, R = LIBRARY.hex(), KIOSK.hex(), "cd" * 8
 
 # The columns of the matrix and the roles beside them.

@@ -21,6 +21,8 @@ import pytest
 from gatehouse.cli import main
 from server.web import serving
 
+pytestmark = pytest.mark.stores("sqlite")  # about the web server, not the database
+
 HEAD = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n"
 FORM = b"POST /sign-in HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-www-form-urlencoded\r\n"
 

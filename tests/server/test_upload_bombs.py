@@ -17,6 +17,8 @@ from tests.server.files import PDF, bomb
 from tests.server.people import Browser, sign_in
 from tests.server.vaults import TestVault
 
+pytestmark = pytest.mark.stores("sqlite")  # refused before the database is asked
+
 # who sends to which route under which name; "DRAFT" is an application of the operator's
 ROUTES: dict[str, tuple[str, str]] = {
     "/residents/import": ("worker", "table"),

@@ -23,6 +23,8 @@ from server.context import House
 from server.venues.models import Venue
 from tests.server.people import LIBRARY, NOON, PASSWORD, Browser, Clock, sign_in
 
+pytestmark = pytest.mark.stores("sqlite")  # about forms and roles, not the database
+
 As = Callable[[str], Browser]
 FRESH = "a fresh pass phrase"
 

@@ -39,6 +39,8 @@ from server.kiosks.models import KioskState
 from server.queries.models import QueryState
 from tests.server.people import LIBRARY, NOON
 
+pytestmark = pytest.mark.stores("sqlite")  # tables of roles and states; the kernel itself is tested on both
+
 SHORT = {
     "CC": Role.CITY_COMMAND,
     "DC": Role.DISTRICT_COMMAND,
