@@ -137,6 +137,8 @@ def scope_of(row: RoleAssignment) -> Scope:
 def check_scope(role: Role, *, has_area: bool, has_venue: bool) -> None:
     """Raise GrantError when *role* cannot have this kind of scope."""
     if role in VENUE_ROLES:
+        if role is Role.VENUE_OPERATOR and not has_venue and not has_area:
+            return  # an applicant: their venue is made when their application is approved
         if not has_venue or has_area:
             raise GrantError("This role belongs to a venue.", hint="Choose the venue (--venue).")
     elif role in SELF_ROLES:
