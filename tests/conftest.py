@@ -15,7 +15,12 @@ settings.load_profile("gatehouse")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """`--store` chooses the databases that the server's tests run on."""
-    parser.addoption("--store", choices=("both", "sqlite", "postgresql"), default="both", help="run on one store only")
+    parser.addoption(
+        "--store",
+        choices=("both", "everywhere", "sqlite", "postgresql"),
+        default="both",
+        help="stores of the server's tests",
+    )
 
 
 OPTIONAL = "optional extra"  # the words in a skip's reason that CI accepts

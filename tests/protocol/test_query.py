@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from protocol import cbor
 from protocol.errors import ProtocolError
-from protocol.query import MAX_ROWS, MAX_SPAN_MS, MAX_VALID_MS, Purpose, Query, Reveal
+from protocol.query import MAX_ROWS, MAX_SPAN_MS, MAX_VALID_MS, Purpose, Query, QueryKind, Reveal
 from tests.protocol.strategies import changed, octets, texts
 
 DAY = 86_400_000
@@ -124,5 +124,12 @@ def test_an_approver_signs_every_field(name: str) -> None:
         "max_rows": 101,
         "created_ms": QUERY.created_ms + 1,
         "expires_ms": QUERY.expires_ms - 1,
+        "kind": QueryKind.REUSED_CODES,
+        "within_minutes": 16,
     }
-    assert dataclasses.replace(QUERY, **{name: others[name]}).digest() != QUERY.digest()  # type: ignore[arg-type]
+    before = QUERY
+    if name == "kind":  # one without a person, over three days at most
+        before = dataclasses.replace(QUERY, person=None, reveal=(), to_ms=QUERY.from_ms + 3_600_000)
+    elif name == "within_minutes":
+        before = dataclasses.replace(QUERY, kind=QueryKind.OVERLAPS, person=b"sealed", reveal=(), within_minutes=15)
+    assert dataclasses.replace(before, **{name: others[name]}).digest() != before.digest()  # type: ignore[arg-type]

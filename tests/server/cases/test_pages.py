@@ -17,6 +17,7 @@ from server.cases.sheets import cell
 from server.context import House
 from server.web.access import Gate, access_of
 from tests.server.people import LIBRARY, MARKET, PEOPLE, Browser, Clock, sign_in
+from tests.server.stores import without_triggers
 
 V = LIBRARY.hex()
 
@@ -167,7 +168,7 @@ def test_filters_narrow_and_what_is_hostile_is_shown_as_text(app: Flask, clock: 
 def test_a_changed_history_is_called_out_on_the_page(app: Flask, house: House) -> None:
     case_id = report(app)
     with house.database.writing() as writing:
-        writing.execute(text("DROP TRIGGER case_entry_no_update"))
+        without_triggers(writing, "case_entry")
         writing.execute(text("UPDATE case_entry SET actor = 'system'"))
     assert "The chain breaks at entry 1" in sign_in(app, "street").get(f"/cases/case/{case_id}").text
 
