@@ -1,7 +1,7 @@
 """A furnished server on a real database, with a clock that tests move.
 
-Every test that asks for `store` (most do, through `settings` or `app`) runs on SQLite; those of STORE_ROOMS run again on
-a real PostgreSQL, except browser tests: what a browser sees does not depend on the database, and it would cost minutes.
+Every test that asks for `store` (most do, through `settings` or `app`) runs on SQLite; those of STORE_ROOMS run again
+on a real PostgreSQL, except browser tests: what a browser sees does not depend on the database, and costs minutes.
 `--store=sqlite` or `--store=postgresql` runs one half, `--store=everywhere` every room on both.
 """
 
