@@ -10,7 +10,7 @@ from __future__ import annotations
 from datetime import datetime
 from enum import IntEnum
 
-from sqlalchemy import BigInteger, Index, LargeBinary, SmallInteger, String
+from sqlalchemy import BigInteger, Index, LargeBinary, SmallInteger, String, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from protocol.exchange import EXCHANGE_ID_BYTES
@@ -18,6 +18,8 @@ from protocol.journal import HASH_BYTES
 from protocol.passage import BOOT_ID_BYTES, KIOSK_ID_BYTES, VENUE_ID_BYTES
 from protocol.sealing import EPOCH_ID_BYTES
 from server.db import Base
+
+_OPEN = text("destroyed_at IS NULL")
 
 
 class RecordKind(IntEnum):
@@ -85,6 +87,15 @@ class Epoch(Base):
     """The wrapped key of one epoch; without it its records cannot be opened by anybody, in any backup."""
 
     __tablename__ = "epoch"
+    __table_args__ = (
+        Index(
+            "ix_epoch_open_received_at", "received_at", "kiosk_id", "epoch", sqlite_where=_OPEN, postgresql_where=_OPEN
+        ),  # what is due
+        Index(
+            "ix_epoch_open_epoch", "epoch", sqlite_where=_OPEN, postgresql_where=_OPEN
+        ),  # what the vault has destroyed and is still here
+        Index("ix_epoch_destroyed_at", "destroyed_at"),  # what one certificate is about
+    )
 
     kiosk_id: Mapped[bytes] = mapped_column(LargeBinary(KIOSK_ID_BYTES), primary_key=True)
     epoch: Mapped[bytes] = mapped_column(LargeBinary(EPOCH_ID_BYTES), primary_key=True)

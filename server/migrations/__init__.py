@@ -49,7 +49,6 @@ def upgrade(engine: Engine) -> None:
     config = _config()
     with engine.execution_options(gatehouse_writes=True).connect() as connection:
         if connection.dialect.name == "postgresql":
-            connection.detach()  # with the settings below, and with the lock, it goes back to no pool
             # one at a time, as long as it takes; but no step waits long for a lock, since all others would wait behind
             connection.exec_driver_sql("SET statement_timeout = 0")
             connection.exec_driver_sql("SET lock_timeout = 0")
@@ -58,7 +57,11 @@ def upgrade(engine: Engine) -> None:
             connection.exec_driver_sql(f"SET lock_timeout = {LOCK_TIMEOUT_MS}")
             connection.commit()
         config.attributes["connection"] = connection
-        command.upgrade(config, "heads")
+        try:
+            command.upgrade(config, "heads")
+        finally:
+            if connection.dialect.name == "postgresql":
+                connection.invalidate()  # with the settings above, and with the lock, it goes back to no pool
 
 
 def check_current(engine: Engine) -> None:

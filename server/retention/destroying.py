@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import func, select, tuple_
+from sqlalchemy import func, literal, select, tuple_
 from sqlalchemy.orm import Session
 
 from protocol import cbor, signed
@@ -56,28 +56,47 @@ def destroy_due(house: House) -> Destroyed:
     now = house.now()
     before = day_of(now) - kept
     with house.database.reading() as reading:  # (1)
-        due = _due(reading, before)
-        held = held_back(reading, due, holds_in_force(reading))
-        doomed = [epoch for epoch in due if (epoch.kiosk_id, epoch.epoch) not in held][:EPOCHS_AT_ONCE]
-        earliest_held = min((day_of(e.received_at) for e in due if (e.kiosk_id, e.epoch) in held), default=before)
+        due = _look(reading, before)
     passages = 0
-    if doomed:
-        _, head = VaultClient(house.settings.vault_socket_path).destroy([epoch.epoch for epoch in doomed])  # (2)
-        keys = [(epoch.kiosk_id, epoch.epoch) for epoch in doomed]
-        passages = _certify(house, keys, before, len(held), f"{head}", now)  # (3)
-    is_done = len(doomed) + len(held) >= len(due)
-    rows = drop_before(house.database, min(before, earliest_held)) if is_done else 0  # (4)
-    return Destroyed(len(doomed), passages, len(held), rows, is_done)
+    if due.doomed:
+        _, head = VaultClient(house.settings.vault_socket_path).destroy([epoch for _, epoch in due.doomed])  # (2)
+        passages = _certify(house, due.doomed, before, due.held, f"{head}", now)  # (3)
+    rows = drop_before(house.database, min(before, due.first_held_day)) if due.is_all else 0  # (4)
+    return Destroyed(len(due.doomed), passages, due.held, rows, due.is_all)
 
 
-def _due(reading: Session, before: int) -> Sequence[Epoch]:
+@dataclass(frozen=True, slots=True)
+class _Due:
+    doomed: list[tuple[bytes, bytes]]  # (kiosk, epoch), at most EPOCHS_AT_ONCE
+    held: int  # held back among those looked at
+    first_held_day: int  # the day the oldest of those was received
+    is_all: bool  # False: more are due than fit
+
+
+def _look(reading: Session, before: int) -> _Due:
+    """Go through what is due, oldest first, past whatever is held back, until there is enough for one run."""
     limit = datetime.fromtimestamp(0, UTC) + timedelta(days=before)
-    return reading.scalars(
-        select(Epoch)
-        .where(Epoch.destroyed_at.is_(None), Epoch.received_at < limit)
-        .order_by(Epoch.received_at, Epoch.kiosk_id, Epoch.epoch)
-        .limit(20 * EPOCHS_AT_ONCE)
-    ).all()
+    place = tuple_(Epoch.received_at, Epoch.kiosk_id, Epoch.epoch)
+    rows = select(Epoch).where(Epoch.destroyed_at.is_(None), Epoch.received_at < limit)
+    rows = rows.order_by(Epoch.received_at, Epoch.kiosk_id, Epoch.epoch).limit(EPOCHS_AT_ONCE)
+    holds = holds_in_force(reading)
+    doomed: list[tuple[bytes, bytes]] = []
+    held, first_held_day = 0, before
+    page = reading.scalars(rows).all()
+    while page:
+        kept = held_back(reading, page, holds)
+        if kept and not held:
+            first_held_day = min(day_of(e.received_at) for e in page if (e.kiosk_id, e.epoch) in kept)
+        held += len(kept)
+        doomed += [(e.kiosk_id, e.epoch) for e in page if (e.kiosk_id, e.epoch) not in kept]
+        if len(doomed) > EPOCHS_AT_ONCE:
+            return _Due(doomed[:EPOCHS_AT_ONCE], held, first_held_day, False)
+        last = page[-1]
+        after = place > tuple_(
+            literal(last.received_at, Epoch.received_at.type), literal(last.kiosk_id), literal(last.epoch)
+        )
+        page = reading.scalars(rows.where(after)).all()
+    return _Due(doomed, held, first_held_day, True)
 
 
 def _certify(
@@ -172,17 +191,37 @@ def fields_of(row: Destruction) -> dict[int, object]:
     }
 
 
-def follow_the_vault(house: House) -> int:
-    """Take away every wrapped key whose epoch the vault's log calls destroyed: a backup was restored, or a run was cut
-    off between the vault and us. Returns how many there were."""
+def follow_the_vault(house: House, after: int = 0) -> int:
+    """Take away every wrapped key whose epoch the vault's log calls destroyed after line *after* of our copy: a backup
+    was restored, or a run was cut off between the vault and us. Returns how many there were.
+
+    One line of the log at a time: what it takes does not grow with the log.
+    """
+    found = 0
+    while line := _next_destruction(house, after):
+        back, after = line
+        if back:
+            _certify(house, back, day_of(house.now()), 0, "", house.now())
+        found += len(back)
+    return found
+
+
+def _next_destruction(house: House, after: int) -> tuple[list[tuple[bytes, bytes]], int] | None:
+    """The keys that are still here of the next line after *after* that destroyed some, and that line's number."""
     with house.database.reading() as reading:
-        raws = reading.scalars(select(VaultLine.raw).where(VaultLine.event == "destroyed")).all()
-        gone = {bytes.fromhex(epoch) for raw in raws for epoch in _facts(raw).get("epochs", [])}
-        open_ones = reading.execute(select(Epoch.kiosk_id, Epoch.epoch).where(Epoch.destroyed_at.is_(None))).all()
-    back = [(row.kiosk_id, row.epoch) for row in open_ones if row.epoch in gone]
-    if back:
-        _certify(house, back, day_of(house.now()), 0, "", house.now())
-    return len(back)
+        line = reading.execute(
+            select(VaultLine.sequence, VaultLine.raw)
+            .where(VaultLine.event == "destroyed", VaultLine.sequence > after)
+            .order_by(VaultLine.sequence)
+            .limit(1)
+        ).one_or_none()
+        if line is None:
+            return None
+        gone = [bytes.fromhex(epoch) for epoch in _facts(line.raw).get("epochs", [])]
+        rows = reading.execute(
+            select(Epoch.kiosk_id, Epoch.epoch).where(Epoch.destroyed_at.is_(None), Epoch.epoch.in_(gone))
+        ).all()
+        return [(row.kiosk_id, row.epoch) for row in rows], line.sequence
 
 
 def _facts(raw: str) -> dict[str, list[str]]:
@@ -192,17 +231,26 @@ def _facts(raw: str) -> dict[str, list[str]]:
 
 
 def count_days(house: House) -> int:
-    """Count the passages of each day that is over and not counted yet; returns how many days."""
+    """Count the passages of each day that is over and not counted yet, days without any as well; returns how many days.
+
+    The first day counted is the oldest that has a passage.
+    """
     today = day_of(house.now())
+    passages = JournalRecord.kind == RecordKind.PASSAGE.value
     with house.database.reading() as reading:
-        counted = set(reading.scalars(select(DayCount.day)))
+        newest = reading.scalar(select(func.max(DayCount.day)))
+        if newest == today - 1:
+            return 0
+        days = JournalRecord.received_day < today
+        if newest is not None:
+            days &= JournalRecord.received_day > newest
         rows = reading.execute(
-            select(JournalRecord.received_day, func.count())
-            .where(JournalRecord.kind == RecordKind.PASSAGE.value, JournalRecord.received_day < today)
-            .where(JournalRecord.received_day > max(counted, default=-1))
-            .group_by(JournalRecord.received_day)
+            select(JournalRecord.received_day, func.count()).where(passages, days).group_by(JournalRecord.received_day)
         ).all()
-    fresh = [DayCount(day=day, passages=count, counted_at=house.now()) for day, count in rows if day not in counted]
+    counted: dict[int, int] = {day: count for day, count in rows}
+    first = newest + 1 if newest is not None else min(counted, default=today)
+    now = house.now()
+    fresh = [DayCount(day=day, passages=counted.get(day, 0), counted_at=now) for day in range(first, today)]
     if fresh:
         with house.database.writing() as writing:
             writing.add_all(fresh)

@@ -62,7 +62,8 @@ def statement_of(reading: Session, month: str, now: datetime) -> Statement:
     for row in reading.scalars(select(Destruction)):
         destroyed.update({int(day): count for day, count in row.by_day.items()})
     left = _open_by_day(reading, from_day, to_day)
-    wanted = sorted({*counts, *(day for day in {*destroyed, *left} if from_day <= day < to_day)})
+    days_with_some = {*(day for day, count in counts.items() if count), *destroyed, *left}
+    wanted = sorted(day for day in days_with_some if from_day <= day < to_day)
     days = tuple(
         Day(date.fromordinal(_FIRST.toordinal() + day), counts.get(day, 0), destroyed[day], left[day]) for day in wanted
     )

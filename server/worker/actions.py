@@ -75,8 +75,13 @@ def follow_vault_log(house: House) -> Done:
     tree_head = client.tree_head()  # before the lines, so that our copy reaches it
     followed = follow_log(house.database, client, key, house.now())
     problem = followed.problem or keep_head(house.database, tree_head, key, house.now())
-    again = follow_the_vault(house)
+    again = follow_the_vault(house, followed.head.sequence - followed.new_lines) if followed.new_lines else 0
     return Done(f"lines={followed.new_lines} destroyed_again={again} problem={problem or 'none'}")
+
+
+def follow_all_destructions(house: House) -> Done:
+    """Hold what is here against every destruction in the vault's log: keys can come back long after their line did."""
+    return Done(f"destroyed_again={follow_the_vault(house)}")
 
 
 def watch_looks(house: House) -> Done:
@@ -177,6 +182,7 @@ ACTIONS = (
     Action("publish_bundles", timedelta(seconds=5), publish_bundles),
     Action("index_passages", timedelta(seconds=2), index_passages),
     Action("follow_vault_log", timedelta(minutes=1), follow_vault_log),
+    Action("follow_all_destructions", timedelta(days=1), follow_all_destructions),
     Action("watch_looks", timedelta(minutes=5), watch_looks),
     Action("expire_queries", timedelta(minutes=1), expire_queries),
     Action("ring_clocks", timedelta(seconds=30), ring_clocks),

@@ -17,9 +17,10 @@ from server.cases.kernel import NotAllowed, NotPossible, open_case, take
 from server.context import House
 from server.ingest.models import Epoch, JournalRecord
 from server.ingest.partitions import day_of, ensure_days
+from server.queries.models import VaultLine
 from server.queries.trail import follow_log, signing_key
 from server.retention.destroying import count_days, destroy_due, follow_the_vault
-from server.retention.models import Destruction
+from server.retention.models import DayCount, Destruction
 from server.retention.statement import first_wrong_certificate, statement_of
 from server.retention.workflow import HOLD
 from server.vault.client import VaultClient
@@ -92,7 +93,12 @@ def test_what_is_due_is_gone_in_the_vault_and_here_and_certified(
     later: House, entrance: Entrance, vault: VaultClient
 ) -> None:
     destroyed_before = vault.status().destroyed_epochs
-    assert count_days(later) == 1
+    counted = count_days(later)
+    with later.database.reading() as reading:
+        assert [row.passages for row in reading.scalars(select(DayCount).order_by(DayCount.day))] == [4] + [0] * (
+            counted - 1
+        )
+    assert counted == (day_of(later.now()) - day_of(real_now())) and count_days(later) == 0
     done = destroy_due(later)
     assert (done.epochs, done.passages, done.held) == (1, 4, 0)
     assert open_keys(later) == 0 and rows(later) == 0
@@ -144,6 +150,35 @@ def test_an_order_holds_back_and_its_end_lets_go(later: House, entrance: Entranc
             take(writing, case_id, "end", by=decider, at=later.now(), reason="over")
         assert destroy_due(later).epochs == 1
         assert rows(later) == 0
+
+
+def test_many_held_epochs_do_not_hide_what_is_due(
+    later: House, entrance: Entrance, app: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("server.retention.destroying.EPOCHS_AT_ONCE", 2)
+    with later.database.writing() as writing:  # five more of the same kiosk that no order is about, after the held one
+        held = writing.scalars(select(Epoch)).one()
+        for number in range(5):
+            fields = {c.name: getattr(held, c.name) for c in Epoch.__table__.columns}
+            at = held.received_at + timedelta(minutes=number)
+            writing.add(Epoch(**{**fields, "epoch": bytes([number]) * 16, "received_at": at}))
+    with app.app_context():  # type: ignore[attr-defined]
+        hold(later, real_now(), real_now())
+        runs = [destroy_due(later) for _ in range(3)]
+    assert [(run.epochs, run.held, run.is_done) for run in runs] == [(2, 1, False), (2, 1, False), (1, 1, True)]
+    assert open_keys(later) == 1
+
+
+def test_only_new_destructions_are_followed_each_minute(later: House, entrance: Entrance, vault: VaultClient) -> None:
+    with later.database.reading() as reading:
+        wrapped = reading.scalars(select(Epoch)).one().wrapped
+    destroy_due(later)
+    follow_log(later.database, vault, signing_key(vault_keys(later)), later.now())
+    with later.database.writing() as writing:
+        last = writing.scalars(select(VaultLine.sequence).order_by(VaultLine.sequence.desc()).limit(1)).one()
+        writing.execute(update(Epoch).values(wrapped=wrapped, destroyed_at=None))
+    assert follow_the_vault(later, last) == 0
+    assert follow_the_vault(later, last - 1) == 1
 
 
 def test_an_order_over_other_days_holds_nothing(later: House, entrance: Entrance, app: object) -> None:
