@@ -8,15 +8,15 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from server.accounts.rights import Place
-from server.accounts.roles import Act, Permission, Role
+from server.accounts.roles import Act, Permission
 from server.areas.models import Area
 from server.audit import SYSTEM
 from server.backups.models import Backup
+from server.cases.alarms import alarm
 from server.cases.kernel import find, open_case
-from server.cases.machine import Attempt, Clock, Field, Guard, Machine, State, Step, holders
+from server.cases.machine import Attempt, Field, Guard, holders
 
 SUPPORT = holders(Permission.KIOSKS, Act.PERFORM)
-ABOVE = frozenset({Role.CITY_COMMAND, Role.DISTRICT_COMMAND})
 
 
 def _stands_whole(attempt: Attempt) -> bool:
@@ -24,41 +24,21 @@ def _stands_whole(attempt: Attempt) -> bool:
     return newest is not None and not newest.outcome
 
 
-BACKUP_FAILED = Machine(
-    name="backup",
-    label="Failed backups",
-    readers=SUPPORT | ABOVE,
-    initial=("failed",),
-    opens=frozenset(),
+BACKUP_FAILED = alarm(
+    "backup",
+    "Failed backups",
+    found=("failed", "No whole backup"),
+    close=("close", "Close: a later backup is whole"),
+    closed=("closed", "Closed"),
+    clock="mending",
+    after=lambda settings: timedelta(hours=settings.cases.fault_repair_hours),
+    looks=SUPPORT,
+    closes=SUPPORT,
     form=(Field("found", "What was found"),),
+    needs_reason=False,
+    asks=(Field("cause", "What it was", "long"),),
+    guards=(Guard("The newest backup has not been restored whole.", _stands_whole),),
     title_from="found",
-    assigns=SUPPORT,
-    assignees=SUPPORT,
-    states=(
-        State("failed", "No whole backup", "bad"),
-        State("looked_into", "Somebody looks into it", "wait"),
-        State("closed", "Closed", "off", is_final=True),
-    ),
-    steps=(
-        Step("look", "Look into it", ("failed",), "looked_into", roles=SUPPORT),
-        Step(
-            "close",
-            "Close: a later backup is whole",
-            ("failed", "looked_into"),
-            "closed",
-            roles=SUPPORT,
-            guards=(Guard("The newest backup has not been restored whole.", _stands_whole),),
-            fields=(Field("cause", "What it was", "long"),),
-        ),
-    ),
-    clocks=(
-        Clock(
-            "mending",
-            runs_in=("failed", "looked_into"),
-            after=lambda settings: timedelta(hours=settings.cases.fault_repair_hours),
-            escalates_to=ABOVE,
-        ),
-    ),
 )
 MACHINES = (BACKUP_FAILED,)
 

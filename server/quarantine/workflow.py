@@ -5,52 +5,27 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from server.accounts.rights import Place
-from server.accounts.roles import Act, Permission, Role, may
+from server.accounts.roles import Role
+from server.cases.alarms import KIOSK_KEEPERS, KIOSK_SUPPORT, alarm
 from server.cases.kernel import find, open_case
-from server.cases.machine import Clock, Field, Machine, State, Step, holders
+from server.cases.machine import Field
 from server.context import House
 from server.kiosks.models import Kiosk
 from server.quarantine.retrying import overdue
 
 SITS = timedelta(hours=1)  # then somebody is told; until then a click may have been enough
-LOOKS = holders(Permission.KIOSKS, Act.APPROVE) | holders(Permission.KIOSKS, Act.PERFORM)
-DECIDES = holders(Permission.KIOSKS, Act.APPROVE)
-ABOVE = frozenset(
-    role for role in (Role.DISTRICT_COMMAND, Role.CITY_COMMAND) if may(role, Permission.EMERGENCY, Act.APPROVE)
-)
-
-QUARANTINE = Machine(
-    name="quarantine",
-    label="Records in quarantine",
-    readers=LOOKS | ABOVE | frozenset({Role.INSPECTOR, Role.DATA_OFFICER}),
-    initial=("waiting",),
+QUARANTINE = alarm(
+    "quarantine",
+    "Records in quarantine",
+    found=("waiting", "Waits for somebody"),
+    close=("settle", "Close with what was done"),
+    closed=("settled", "Settled"),
+    clock="looking",
+    after=lambda settings: timedelta(hours=settings.cases.fault_response_hours),
+    looks=KIOSK_SUPPORT,
+    closes=KIOSK_KEEPERS,
+    also_reads=frozenset({Role.INSPECTOR, Role.DATA_OFFICER}),
     form=(Field("reason", "Why they are set aside"), Field("first", "First record")),
-    assigns=DECIDES,
-    assignees=LOOKS,
-    states=(
-        State("waiting", "Waits for somebody", "bad"),
-        State("looked_into", "Somebody looks into it", "wait"),
-        State("settled", "Settled", "off", is_final=True),
-    ),
-    steps=(
-        Step("look", "Look into it", ("waiting",), "looked_into", roles=LOOKS),
-        Step(
-            "settle",
-            "Close with what was done",
-            ("waiting", "looked_into"),
-            "settled",
-            roles=DECIDES,
-            needs_reason=True,
-        ),
-    ),
-    clocks=(
-        Clock(
-            "looking",
-            runs_in=("waiting", "looked_into"),
-            after=lambda settings: timedelta(hours=settings.cases.fault_response_hours),
-            escalates_to=ABOVE,
-        ),
-    ),
 )
 MACHINES = (QUARANTINE,)
 

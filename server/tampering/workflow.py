@@ -7,17 +7,13 @@ from datetime import datetime, timedelta
 from sqlalchemy.orm import Session
 
 from server.accounts.rights import Place
-from server.accounts.roles import Act, Permission, Role, may
+from server.accounts.roles import Role
+from server.cases.alarms import KIOSK_KEEPERS, KIOSK_SUPPORT, alarm
 from server.cases.kernel import find, open_case
-from server.cases.machine import Clock, Field, Machine, State, Step, holders
+from server.cases.machine import Field
 from server.ingest.models import Fork
 from server.kiosks.models import Kiosk
 
-LOOKS = holders(Permission.KIOSKS, Act.APPROVE) | holders(Permission.KIOSKS, Act.PERFORM)
-DECIDES = holders(Permission.KIOSKS, Act.APPROVE)
-ABOVE = frozenset(
-    role for role in (Role.DISTRICT_COMMAND, Role.CITY_COMMAND) if may(role, Permission.EMERGENCY, Act.APPROVE)
-)
 CAUSES = (
     ("copied", "The card was copied"),
     ("restored", "The card was restored from an older copy"),
@@ -25,39 +21,19 @@ CAUSES = (
     ("unknown", "It could not be found out"),
 )
 
-TAMPER = Machine(
-    name="tamper",
-    label="Second histories",
-    readers=LOOKS | ABOVE | frozenset({Role.INSPECTOR, Role.DATA_OFFICER}),
-    initial=("found",),
+TAMPER = alarm(
+    "tamper",
+    "Second histories",
+    found=("found", "Found"),
+    close=("explain", "Close with what it was"),
+    closed=("explained", "Explained"),
+    clock="looking",
+    after=lambda settings: timedelta(hours=settings.cases.fault_response_hours),
+    looks=KIOSK_SUPPORT,
+    closes=KIOSK_KEEPERS,
+    also_reads=frozenset({Role.INSPECTOR, Role.DATA_OFFICER}),
     form=(Field("sequence", "First record that differs"),),
-    assigns=DECIDES,
-    assignees=LOOKS,
-    states=(
-        State("found", "Found", "bad"),
-        State("looked_into", "Somebody looks into it", "wait"),
-        State("explained", "Explained", "off", is_final=True),
-    ),
-    steps=(
-        Step("look", "Look into it", ("found",), "looked_into", roles=LOOKS),
-        Step(
-            "explain",
-            "Close with what it was",
-            ("found", "looked_into"),
-            "explained",
-            roles=DECIDES,
-            needs_reason=True,
-            fields=(Field("cause", "What it was", "choice", choices=CAUSES),),
-        ),
-    ),
-    clocks=(
-        Clock(
-            "looking",
-            runs_in=("found", "looked_into"),
-            after=lambda settings: timedelta(hours=settings.cases.fault_response_hours),
-            escalates_to=ABOVE,
-        ),
-    ),
+    asks=(Field("cause", "What it was", "choice", choices=CAUSES),),
 )
 MACHINES = (TAMPER,)
 
