@@ -7,24 +7,18 @@ a network for weeks: a status list can stop it, and a kiosk whose list does not 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
 from protocol.cose import PrivateKey, Sign1
 from protocol.credentials import jk1
 from protocol.credentials.jk1 import StatusRef
-from protocol.credentials.model import Checked, Credential, Inspection, believed
+from protocol.credentials.model import Checked, Inspection, believed
+from protocol.credentials.paper_code import read_id
 from protocol.credentials.policy import CheckPolicy
 from protocol.credentials.reasons import Reason
-from protocol.credentials.signed import (
-    CLAIM_EXP,
-    CLAIM_IAT,
-    Refused,
-    key_time_reasons,
-    time_claim,
-    time_reasons,
-    verify_message,
-)
+from protocol.credentials.signed import Refused
 from protocol.passage import KIOSK_ID_BYTES, VENUE_ID_BYTES
 from protocol.status_list import BadgeStatus, StatusLists
 from protocol.trust import TrustList
@@ -70,35 +64,21 @@ def check(
     policy: CheckPolicy,
 ) -> Checked:
     """Verify an unwrapped pass. Which place it is shown at is for the kiosk to compare. Raises Refused."""
-    key = verify_message(message, trust, CredentialKind.STAFF_BADGE.value)
     body = ours.get(jk1.OURS_INSPECTION)
-    if not isinstance(body, dict):
+    fields = body if isinstance(body, dict) else {}
+    kind, use = CredentialKind.INSPECTOR_PASS, CredentialKind.STAFF_BADGE
+    credential, reasons = read_id(kind, message, claims, fields.get(1), trust, at=at, policy=policy, signed_as=use)
+    inspection = _read(fields)
+    if inspection is None or not _is_sound(inspection):
         raise Refused(Reason.CONTENT_WRONG)
-    holder, inspection = body.get(1), _read(body)
-    if not isinstance(holder, bytes) or len(holder) != 8 or inspection is None or not _is_sound(inspection):
+    assert credential.holder_id and credential.issued_at and credential.expires_at
+    if not timedelta() < credential.expires_at - credential.issued_at <= LONGEST:
         raise Refused(Reason.CONTENT_WRONG)
-    issued_at, expires_at = time_claim(claims, CLAIM_IAT, required=True), time_claim(claims, CLAIM_EXP, required=True)
-    assert issued_at is not None and expires_at is not None
-    if not timedelta() < expires_at - issued_at <= LONGEST:
-        raise Refused(Reason.CONTENT_WRONG)
-    credential = Credential(
-        kind=CredentialKind.INSPECTOR_PASS,
-        scheme="JK1",
-        issuer=key.issuer,
-        kid=key.kid,
-        issued_at=issued_at,
-        expires_at=expires_at,
-        not_before=issued_at,
-        holder_id=holder,
-        inspection=inspection,
-    )
-    reasons = time_reasons(not_before=issued_at, expires_at=expires_at, at=at, policy=policy)
-    reasons += key_time_reasons(key, at=at)
-    ref = StatusRef.from_bytes(holder)
+    ref = StatusRef.from_bytes(credential.holder_id)
     found = status.find("inspector", ref.list_number) if status else None
     if found is not None and found.status(ref.index) not in (None, BadgeStatus.VALID):
         reasons.append(Reason.REVOKED)
-    return believed(credential, *reasons)
+    return believed(replace(credential, inspection=inspection), *reasons)
 
 
 def _read(body: Mapping[object, object]) -> Inspection | None:

@@ -58,7 +58,8 @@ def check(
 
     Without a colour list that holds it: STATUS_UNKNOWN.
     """
-    credential, reasons = read_id(CredentialKind.PAPER_CODE, message, claims, ours, trust, at=at, policy=policy)
+    holder = ours.get(jk1.OURS_PAPER_ID)
+    credential, reasons = read_id(CredentialKind.PAPER_CODE, message, claims, holder, trust, at=at, policy=policy)
     assert credential.holder_id is not None
     ref = StatusRef.from_bytes(credential.holder_id)
     found = status.find("paper", ref.list_number) if status else None
@@ -77,15 +78,18 @@ def read_id(
     kind: CredentialKind,
     message: Sign1,
     claims: Mapping[object, object],
-    ours: Mapping[object, object],
+    holder: object,
     trust: TrustList,
     *,
     at: datetime,
     policy: CheckPolicy,
+    signed_as: CredentialKind | None = None,
 ) -> tuple[Credential, list[Reason]]:
-    """Verify a code that holds an id only (paper code, staff badge). Raises Refused."""
-    key = verify_message(message, trust, kind.value)
-    holder = ours.get(jk1.OURS_PAPER_ID if kind is CredentialKind.PAPER_CODE else jk1.OURS_BADGE_ID)
+    """Verify a code whose *holder* is an id: paper code, staff badge, inspector's pass. Raises Refused.
+
+    *signed_as*: the use its key must have on the trust list, when that is another kind's.
+    """
+    key = verify_message(message, trust, (signed_as or kind).value)
     if not isinstance(holder, bytes) or len(holder) != 8:
         raise Refused(Reason.CONTENT_WRONG)
     issued_at, expires_at = time_claim(claims, CLAIM_IAT, required=True), time_claim(claims, CLAIM_EXP, required=True)

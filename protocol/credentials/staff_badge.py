@@ -46,7 +46,8 @@ def check(
     policy: CheckPolicy,
 ) -> Checked:
     """Verify an unwrapped badge and look up whether it was stopped. Without a list that holds it: STATUS_UNKNOWN."""
-    credential, reasons = read_id(CredentialKind.STAFF_BADGE, message, claims, ours, trust, at=at, policy=policy)
+    holder = ours.get(jk1.OURS_BADGE_ID)
+    credential, reasons = read_id(CredentialKind.STAFF_BADGE, message, claims, holder, trust, at=at, policy=policy)
     assert credential.holder_id is not None
     ref = StatusRef.from_bytes(credential.holder_id)
     found = status.find("badge", ref.list_number) if status else None
