@@ -1,36 +1,25 @@
-"""Pages of cases, the same for every workflow: the inbox, lists, one case, opening one, the export."""
+"""Pages of one case, the same for every workflow: opening it, where it stands, and every step with it."""
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import chain
 from typing import Any
 
-from flask import Blueprint, Response, abort, redirect, render_template, request, url_for
+from flask import abort, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_wtf import FlaskForm
-from sqlalchemy import Select, and_, or_, select, update
+from sqlalchemy import or_, select
 from sqlalchemy.orm import Session, joinedload
 
 from server.accounts.models import RoleAssignment, User
 from server.accounts.rights import Person, Place, Reach, person, person_of
 from server.accounts.roles import ROLE_NAMES
 from server.areas.models import Area
-from server.audit import Thing, audit
-from server.cases import deadline
 from server.cases.forms import form_class, shown_facts, values_of
-from server.cases.inbox import how_many, unread, visible_to, waiting
 from server.cases.kernel import (
     ASSIGNED,
-    ERASED,
-    ESCALATED,
-    HELD,
-    REMARKED,
-    RESUMED,
     CaseError,
     NotAllowed,
     Overtaken,
@@ -44,63 +33,25 @@ from server.cases.kernel import (
     may_assign,
     may_see,
     open_case,
-    quiet_hours,
     refusal_of,
     remark,
     resume_clock,
     roles_escalated_to,
     take,
 )
-from server.cases.machine import OPENED, Field, Machine, Step
-from server.cases.models import Case, CaseEntry, CaseNote
+from server.cases.lists import blueprint, machine_asked, may_open
+from server.cases.machine import Field, Machine, Step
+from server.cases.models import Case, CaseEntry
 from server.cases.registry import machine_of, machines
-from server.cases.sheets import cell
-from server.console.board import Line, decisions
+from server.cases.shown import all_fields, due_of, entry_name, names_of
 from server.context import house
 from server.db import session
 from server.venues.models import Venue
 from server.web.access import signed_in
 from server.web.language import chinese, tell
-from server.web.pages import PAGE_ROWS, Page, page_of
 
-blueprint = Blueprint("cases", __name__, url_prefix="/cases")
-
-NOTES_SHOWN = 10
 PLACES_SHOWN = 20
-MOST_EXPORTED = 10_000
 ASSIGNEES_SHOWN = 100
-
-ENTRY_NAMES = {
-    OPENED: "Opened",
-    ASSIGNED: "Assigned",
-    REMARKED: "Remark",
-    HELD: "Deadline stopped",
-    RESUMED: "Deadline runs on",
-    ESCALATED: "Overdue: shown one level higher",
-    ERASED: "Words erased, their time was over",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Due:
-    """A case's deadline as pages show it."""
-
-    at: datetime | None
-    is_over: bool
-    is_held: bool
-    left_s: int | None  # what is left on a clock that stands still
-    raw_s: int | None = None  # since the clock was started
-    counted_s: int | None = None  # of it, what counted
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One case in a list."""
-
-    case: Case
-    machine: Machine
-    due: Due
-    opener: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,103 +72,6 @@ class Offer:
     form: FlaskForm
     problem: str
     is_tried: bool
-
-
-# --- lists --------------------------------------------------------------------------------------------------------
-
-
-@blueprint.get("/inbox")
-@signed_in
-def inbox() -> ResponseReturnValue:
-    """What needs the signed-in person's decision, the oldest deadline first; and what they were told."""
-    reading, somebody = session(), person()
-    wanted = request.args.get("machine", "")
-    wanted = wanted if wanted in machines() else ""
-    rows = waiting(reading, somebody, limit=PAGE_ROWS + 1, machine=wanted, after=request.args.get("after", ""))
-    cut = page_of(rows, lambda case: case.id)
-    return render_template(
-        "cases/inbox.html",
-        page=Page(_rows(reading, cut.rows), cut.next_after),
-        notes=unread(reading, somebody, NOTES_SHOWN),
-        wanted=wanted,
-        machines=_seen_by(somebody),
-        machine_of=machine_of,
-        entry_name=_entry_name,
-        at=house().now(),
-    )
-
-
-@blueprint.post("/notes/read")
-@signed_in
-def read_notes() -> ResponseReturnValue:
-    """The signed-in person has seen what they were told."""
-    now = house().now()
-    session().execute(
-        update(CaseNote).where(CaseNote.user_id == person().id, CaseNote.read_at.is_(None)).values(read_at=now)
-    )
-    session().commit()
-    return redirect(url_for("cases.inbox"), 303)
-
-
-@blueprint.get("/<machine_name>/")
-@signed_in
-def index(machine_name: str) -> ResponseReturnValue:
-    """The cases of one workflow that the signed-in person may see, newest first, filtered."""
-    machine, somebody, reading = _machine(machine_name), person(), session()
-    rows = _listed(machine, somebody).options(joinedload(Case.venue), joinedload(Case.assignee))
-    last = reading.get(Case, request.args.get("after", ""))
-    if last is not None:
-        rows = rows.where(
-            or_(Case.opened_at < last.opened_at, and_(Case.opened_at == last.opened_at, Case.id < last.id))
-        )
-    found = reading.scalars(rows.order_by(Case.opened_at.desc(), Case.id.desc()).limit(PAGE_ROWS + 1)).all()
-    cut = page_of(found, lambda case: case.id)
-    return render_template(
-        "cases/index.html",
-        machine=machine,
-        machines=_seen_by(somebody),
-        page=Page(_rows(reading, cut.rows), cut.next_after),
-        filters={name: request.args.get(name, "") for name in ("state", "due", "mine", "q")},
-        may_open=_may_open(machine, somebody),
-        at=house().now(),
-    )
-
-
-@blueprint.post("/<machine_name>/export")
-@signed_in
-def export(machine_name: str) -> ResponseReturnValue:
-    """The list as CSV, with the page's filters; itself on record. No personal columns, no formulas."""
-    machine, somebody, now = _machine(machine_name), person(), house().now()
-    rows = session().scalars(
-        _listed(machine, somebody)
-        .options(joinedload(Case.venue), joinedload(Case.assignee))
-        .order_by(Case.opened_at, Case.id)
-        .limit(MOST_EXPORTED)
-    )
-    found = _rows(session(), rows.all())
-    used = {name: request.args.get(name, "") for name in ("state", "due", "mine", "q") if request.args.get(name)}
-    zone = house().settings.zone
-    out = io.StringIO()
-    writer = csv.writer(out, quoting=csv.QUOTE_ALL)
-    head = f"{machine.name} · {now.astimezone(zone):%Y-%m-%d %H:%M} {house().settings.time_zone} · {used or 'all'}"
-    writer.writerow([cell(head)])
-    fields = [field for field in _all_fields(machine) if not field.is_personal]
-    columns = ("Case", "Title", "State", "Area", "Venue", "Opened", "Opened by", "Assigned to", "Due", "Closed")
-    writer.writerow([cell(text) for text in (*columns, *(field.label for field in fields))])
-    for row in found:
-        case = row.case
-        facts = dict(shown_facts(fields, case.facts))
-        venue = case.venue.name_zh if case.venue else ""
-        times = [_local(at) for at in (case.opened_at, case.due_at, case.closed_at)]
-        assignee = case.assignee.display_name if case.assignee else ""
-        state = machine.state(case.state).label
-        plain = (case.id, case.title, state, case.area_path, venue, times[0], row.opener, assignee, times[1], times[2])
-        writer.writerow([cell(text) for text in (*plain, *(facts.get(field.label, "") for field in fields))])
-    audit(session(), "case.exported", Thing("machine", machine.name), f"{len(found)} cases, filter {used or 'none'}")
-    session().commit()
-    answer = Response("\ufeff" + out.getvalue(), mimetype="text/csv")
-    answer.headers["Content-Disposition"] = f'attachment; filename="{machine.name}-{now:%Y%m%d-%H%M}.csv"'
-    return answer
 
 
 # --- opening ------------------------------------------------------------------------------------------------------
@@ -352,15 +206,6 @@ def set_assignee(case_id: str) -> ResponseReturnValue:
     )
 
 
-@decisions
-def _waiting_cases(reading: Session, somebody: Person) -> Iterable[Line]:
-    """The inbox's count on the console's first page."""
-    count, oldest = how_many(reading, somebody)
-    is_over = oldest is not None and oldest <= house().now()
-    label = "Cases that wait for you, some overdue" if is_over else "Cases that wait for you"
-    yield Line(label, count, url_for("cases.inbox"), None, "bad" if is_over else "wait")
-
-
 # --- inside -------------------------------------------------------------------------------------------------------
 
 
@@ -376,75 +221,11 @@ def _find(reading: Session, case_id: str) -> Case:
     return case
 
 
-def _machine(name: str) -> Machine:
-    """The workflow, if the signed-in person could ever see one of its cases; else 404."""
-    if name not in machines() or machines()[name] not in _seen_by(person()):
-        abort(404)
-    return machines()[name]
-
-
 def _opened_by_form(name: str) -> Machine:
-    machine = _machine(name)
-    if not _may_open(machine, person()):
+    machine = machine_asked(name)
+    if not may_open(machine, person()):
         abort(403)
     return machine
-
-
-def _may_open(machine: Machine, somebody: Person) -> bool:
-    return bool(machine.form) and any(grant.role in machine.opens for grant in somebody.grants)
-
-
-def _seen_by(somebody: Person) -> list[Machine]:
-    """The workflows that *somebody* has to do with."""
-    roles = {grant.role for grant in somebody.grants}
-    return [m for m in machines().values() if roles & _everybody_in(m)]
-
-
-def _everybody_in(machine: Machine) -> frozenset[Any]:
-    narrower = (state.readers or frozenset() for state in machine.states)
-    return machine.readers.union(machine.opens, *narrower, *(step.roles for step in machine.steps))
-
-
-def _listed(machine: Machine, somebody: Person) -> Select[Case]:
-    """The cases of the list, with the address's filters."""
-    rows = select(Case).where(visible_to(somebody, machine.name))
-    state = request.args.get("state", "")
-    if state in {one.name for one in machine.states}:
-        rows = rows.where(Case.state == state)
-    elif state == "open":
-        rows = rows.where(Case.closed_at.is_(None))
-    if request.args.get("due") == "over":
-        rows = rows.where(Case.due_at <= house().now())
-    if request.args.get("mine"):
-        rows = rows.where(or_(Case.assignee_id == somebody.id, Case.opened_by == somebody.id))
-    words = request.args.get("q", "").strip()[:80]
-    if words:
-        rows = rows.where(Case.title.icontains(words, autoescape=True))
-    return rows
-
-
-def _rows(reading: Session, cases: Sequence[Case]) -> list[Row]:
-    names = _names(reading, {case.opened_by for case in cases})
-    return [
-        Row(case, machine_of(case.machine), _due(case), names.get(case.opened_by, case.opened_by)) for case in cases
-    ]
-
-
-def _names(reading: Session, ids: Iterable[str]) -> dict[str, str]:
-    """Display names of the users among *ids*."""
-    rows = reading.execute(select(User.id, User.display_name).where(User.id.in_(set(ids))))
-    return {user_id: name for user_id, name in rows}
-
-
-def _due(case: Case) -> Due:
-    now = house().now()
-    clock = machine_of(case.machine).clock_in(case.state)
-    raw = counted = None
-    if clock is not None and case.clock_since is not None:
-        raw = int((now - case.clock_since).total_seconds())
-        counted = int(deadline.counted(case.clock_since, now, quiet_hours(clock)).total_seconds())
-    is_over = case.due_at is not None and case.due_at <= now
-    return Due(case.due_at, is_over, case.held_at is not None, case.remaining_s, raw, counted)
 
 
 def _form_of(fields: Sequence[Field], *, reason: bool = False) -> type[FlaskForm]:
@@ -495,7 +276,7 @@ def _case_page(
 ) -> str:
     reading, somebody, machine = session(), person(), machine_of(case.machine)
     entries = entries_of(reading, case)
-    names = _names(reading, {entry.actor for entry in entries} | {str(e.values.get("assignee")) for e in entries})
+    names = names_of(reading, {entry.actor for entry in entries} | {str(e.values.get("assignee")) for e in entries})
     offers = []
     for choice in choices(reading, case, somebody, house().now()):
         is_tried = tried is not None and tried[0] == choice.step.name and first is None
@@ -509,8 +290,8 @@ def _case_page(
         case=case,
         machine=machine,
         state=machine.state(case.state),
-        due=_due(case),
-        facts=shown_facts(_all_fields(machine), case.facts),
+        due=due_of(case),
+        facts=shown_facts(all_fields(machine), case.facts),
         told=[_told(machine, entry, names) for entry in entries],
         broken_at=first_break(case, entries),
         offers=[offer for offer in offers if not offer.step.is_elsewhere],
@@ -521,7 +302,7 @@ def _case_page(
         assignees=_assignees(reading, case) if assigns and machine.assignees else [],
         first=first,
         first_who=names.get(first.actor, first.actor) if first else "",
-        first_what=_entry_name(machine, first.step) if first else "",
+        first_what=entry_name(machine, first.step) if first else "",
         problem=problem,
         at=house().now(),
     )
@@ -529,28 +310,11 @@ def _case_page(
 
 def _told(machine: Machine, entry: CaseEntry, names: dict[str, str]) -> Told:
     values = entry.values
-    facts = shown_facts(_all_fields(machine), values)
+    facts = shown_facts(all_fields(machine), values)
     if entry.step == ASSIGNED:
         facts = [("Assigned to", names.get(str(values.get("assignee")), "—"))]
     who = names.get(entry.actor, entry.actor)
-    return Told(entry, who, _entry_name(machine, entry.step), facts)
-
-
-def _entry_name(machine: Machine, step_name: str) -> str:
-    if step_name in ENTRY_NAMES:
-        return ENTRY_NAMES[step_name]
-    try:
-        return machine.step(step_name).label
-    except LookupError:
-        return step_name
-
-
-def _all_fields(machine: Machine) -> list[Field]:
-    """Every field of the form and of the steps, each name once, the form's first."""
-    found: dict[str, Field] = {}
-    for field in chain(machine.form, *(step.fields for step in machine.steps)):
-        found.setdefault(field.name, field)
-    return list(found.values())
+    return Told(entry, who, entry_name(machine, entry.step), facts)
 
 
 def _assignees(reading: Session, case: Case) -> list[User]:
@@ -644,7 +408,3 @@ def _places(machine: Machine, somebody: Person) -> list[tuple[str, str, str]]:
         venues = venues.where(or_(*(column.icontains(words, autoescape=True) for column in columns)))
     found = session().scalars(venues.order_by(Venue.name_zh, Venue.id).limit(PLACES_SHOWN))
     return [("venue", venue.id.hex(), venue.name_zh) for venue in found]
-
-
-def _local(at: datetime | None) -> str:
-    return at.astimezone(house().settings.zone).strftime("%Y-%m-%d %H:%M:%S") if at else ""

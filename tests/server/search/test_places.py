@@ -82,7 +82,7 @@ def test_a_list_of_cases_goes_on_where_its_page_ended(
     app: Flask, as_person: AsPerson, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pages, "PAGE_ROWS", 1)
-    monkeypatch.setattr("server.cases.views.PAGE_ROWS", 1)
+    monkeypatch.setattr("server.cases.lists.PAGE_ROWS", 1)
     open_code(app, 1)
     open_code(app, 2)
     street = as_person("street")
