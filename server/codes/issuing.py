@@ -10,10 +10,10 @@ from sqlalchemy.orm import Session
 from config.errors import GatehouseError
 from protocol.credentials import venue_code
 from protocol.status_list import VenueSerials
-from server.audit import SYSTEM, Thing, audit
+from server.audit import SYSTEM, audit
 from server.cases.kernel import CaseError
 from server.codes.models import LIVE, LIVE_VALUES, CodeState, PosterPrint, VenueCode
-from server.codes.workflow import case_of_code, move_code
+from server.codes.workflow import case_of_code, move_code, thing
 from server.context import house
 from server.db import lock_chain
 from server.keystore import ALG, IssuerUse
@@ -86,13 +86,14 @@ def record_posting(writing: Session, code: VenueCode, note: str) -> int:
         raise CodeError("Print the poster first.")
     now = house().now()
     code.posted_at, code.posted_note = now, note
-    if code.kind is CodeState.PRINTED:
-        _move(writing, code, "post", note)
-        if code.door.venue.keeper_name:
-            _move(writing, code, "activate", by=SYSTEM)
-    elif code.kind is CodeState.REPOSTING:
-        _move(writing, code, "repost", note)
-    audit(writing, "code.posted", thing(code, code.door), note)
+    if code.kind is CodeState.REPOSTING:
+        _move(writing, code, "repost", note)  # which the audit trail is told there
+    else:
+        if code.kind is CodeState.PRINTED:
+            _move(writing, code, "post", note)
+            if code.door.venue.keeper_name:
+                _move(writing, code, "activate", by=SYSTEM)
+        audit(writing, "code.posted", thing(code, code.door), note)
     older = writing.scalars(
         select(VenueCode).where(
             VenueCode.venue_id == code.venue_id,
@@ -123,7 +124,6 @@ def suspend_by_order(writing: Session, venue_id: bytes, reason: str) -> int:
     ).all()
     for code in codes:
         _move(writing, code, "suspend_by_order", reason, by=SYSTEM)
-        audit(writing, "code.suspended", thing(code, code.door), reason)
     return len(codes)
 
 
@@ -147,11 +147,6 @@ def venue_serials(reading: Session, *, at: datetime, valid_for: timedelta) -> Ve
 def renewal_line(now: datetime) -> datetime:
     """Codes that end before this moment are due for renewal (F-07)."""
     return now + timedelta(days=house().settings.codes.renew_notice_days)
-
-
-def thing(code: VenueCode, door: Entrance) -> Thing:
-    """What an audit line says it is about."""
-    return Thing("venue_code", f"{code.serial:08x}", door.venue.area.path)
 
 
 def _require_live(code: VenueCode) -> None:

@@ -13,11 +13,10 @@ from protocol.credentials.signed import Refused
 from protocol.trust import TrustList
 from server.accounts.rights import Person, Place, person, require
 from server.accounts.roles import Act, Permission, Right
-from server.audit import audit
 from server.cases.kernel import CaseError, NotAllowed, choices, find
 from server.codes import bulk_views
 from server.codes.forms import PostingForm, PrintForm, RevokeForm, StepForm
-from server.codes.issuing import CodeError, issue, record_posting, record_print, renewal_line, revoke, thing
+from server.codes.issuing import CodeError, issue, record_posting, record_print, renewal_line, revoke
 from server.codes.models import LIVE_VALUES, STATE_NAMES, CodeState, VenueCode
 from server.codes.workflow import VENUE_CODE, move_code
 from server.context import house
@@ -29,13 +28,8 @@ from server.web.access import needs, needs_any
 from server.web.language import tell
 from server.web.pages import PAGE_ROWS, after_number, page_of
 
-# Steps with a plain button on the code's page, and what the audit trail calls them.
-STEP_AUDITED = {
-    "suspend": "code.suspended",
-    "resume": "code.resumed",
-    "spoil": "code.spoiled",
-    "repost": "code.posted",
-}
+# Steps with a plain button on the code's page.
+BUTTONS = frozenset({"suspend", "resume", "spoil", "repost"})
 
 blueprint = Blueprint("codes", __name__)
 blueprint.register_blueprint(bulk_views.blueprint)
@@ -191,7 +185,6 @@ def step(serial: int, step_name: str) -> ResponseReturnValue:
         session().rollback()
         tell(error.message, "error")
         return redirect(url_for("codes.show", serial=serial), 303)
-    audit(session(), STEP_AUDITED[step_name], thing(code, code.door), reason)
     session().commit()
     tell("It was done, and stands in the history.")
     return redirect(url_for("codes.show", serial=serial), 303)
@@ -251,7 +244,7 @@ def _page(code: VenueCode, revoke_form: RevokeForm) -> str:
         may_look=person().may_at(place, Permission.CODE_PRINT, Act.READ),
         may_revoke=person().may_at(place, Permission.CODES, Act.APPROVE),
         case_id=case.id if case is not None else None,
-        offers=[(choice, StepForm(formdata=None)) for choice in taken if choice.step.name in STEP_AUDITED],
+        offers=[(choice, StepForm(formdata=None)) for choice in taken if choice.step.name in BUTTONS],
     )
 
 

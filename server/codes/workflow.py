@@ -5,32 +5,78 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from flask import url_for
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from config.server import ServerSettings
 from server.accounts.rights import Person, Place
 from server.accounts.roles import Act, Permission
-from server.audit import SYSTEM
+from server.audit import SYSTEM, Thing, audit
 from server.cases.kernel import acting, case_about, take
 from server.cases.machine import Attempt, Clock, Guard, Machine, State, Step, holders
-from server.cases.models import Case
+from server.cases.models import Case, CaseEntry
 from server.codes.models import VenueCode
 from server.context import house
+from server.venues.models import Entrance
 
 ISSUES = holders(Permission.CODES, Act.APPROVE)
 HANGS = holders(Permission.CODE_PRINT, Act.PERFORM)
 LIVE = ("issued", "printed", "posted", "active", "renewal_due", "reposting")
+IN_USE = ("active", "renewal_due")
 REPLACED = ("issued", "printed", "posted", "active", "reposting", "suspended")  # one that was due is renewed instead
+
+# What the audit trail calls the steps that are taken here and on the case's page alike; the others have pages and lines
+# of their own (server/codes/issuing.py).
+AUDITED = {
+    "suspend": "code.suspended",
+    "suspend_by_order": "code.suspended",
+    "resume": "code.resumed",
+    "spoil": "code.spoiled",
+    "repost": "code.posted",
+}
+
+
+def thing(code: VenueCode, door: Entrance) -> Thing:
+    """What an audit line says it is about."""
+    return Thing("venue_code", f"{code.serial:08x}", door.venue.area.path)
 
 
 def _follow(attempt: Attempt) -> None:
-    """The code's row becomes what its case is."""
+    """The code's row becomes what its case is, and the audit trail tells of it."""
+    if attempt.step.name == "resume":
+        attempt.case.state = _before(attempt)
     code = attempt.database.get_one(VenueCode, int(attempt.case.key or "0"))
     code.state = attempt.case.state
     if attempt.case.closed_at is not None:
         code.ended_at, code.end_reason = attempt.at, attempt.reason
     elif attempt.step.name in {"suspend", "suspend_by_order", "resume"}:
         code.end_reason = "" if attempt.step.name == "resume" else attempt.reason
+    if attempt.step.name in AUDITED:
+        audit(attempt.database, AUDITED[attempt.step.name], thing(code, code.door), attempt.reason)
+
+
+def _before(attempt: Attempt) -> str:
+    """The state a suspended code goes back to: the one it was suspended in, as its history says.
+
+    A poster that hung without a responsible person comes into use if one was named meanwhile.
+    """
+    found = attempt.database.scalar(
+        select(CaseEntry.source)
+        .where(
+            CaseEntry.case_id == attempt.case.id,
+            CaseEntry.target == "suspended",
+            CaseEntry.source.not_in(("", "suspended")),  # the first entry, and remarks
+        )
+        .order_by(CaseEntry.sequence.desc())
+        .limit(1)
+    )
+    if found is None or (found == "posted" and _has_keeper(attempt)):  # None: suspended before there was a history
+        return "active"
+    return found
+
+
+def _has_keeper(attempt: Attempt) -> bool:
+    return bool(attempt.case.venue and attempt.case.venue.keeper_name)
 
 
 def _expires(case: Case, _settings: ServerSettings) -> datetime:
@@ -42,10 +88,8 @@ def _renewal(case: Case, settings: ServerSettings) -> datetime:
 
 
 # V-30: no code is in use without a responsible person
-HAS_KEEPER = Guard(
-    "The venue has no responsible person yet.",
-    lambda attempt: bool(attempt.case.venue and attempt.case.venue.keeper_name),
-)
+HAS_KEEPER = Guard("The venue has no responsible person yet.", _has_keeper)
+MAY_GO_BACK = Guard(HAS_KEEPER.sentence, lambda attempt: _before(attempt) not in IN_USE or _has_keeper(attempt))
 
 
 def _step(name: str, label: str, sources: tuple[str, ...], target: str, **more: object) -> Step:
@@ -93,10 +137,10 @@ VENUE_CODE = Machine(
             "resume",
             "Let it be used again",
             ("suspended",),
-            "active",
+            "active",  # or whatever it was before: see _before
             roles=ISSUES,
             effect=_follow,
-            guards=(HAS_KEEPER,),
+            guards=(MAY_GO_BACK,),
             needs_reason=True,
             is_work=False,
         ),
