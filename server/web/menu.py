@@ -11,31 +11,62 @@ from server.accounts.roles import Role
 from server.context import house
 from server.web.access import Gate, access_of
 
-# Label and endpoint, in order. Who sees a line follows from what its view declares, so the two cannot disagree.
-ITEMS: tuple[tuple[str, str], ...] = (
-    ("Overview", "console.home"),
-    ("Inbox", "cases.inbox"),
-    ("My health code", "residents.own_code"),
-    ("Who looked at mine", "residents.looks.page"),
-    ("Venues", "venues.index"),
-    ("Venue codes", "codes.index"),
-    ("Apply for codes", "applications.index"),
-    ("Draws for inspection", "inspections.draws"),
-    ("Scores of venues", "inspections.scores"),
-    ("Residents", "residents.desk.index"),
-    ("Paper codes", "papers.index"),
-    ("Kiosks", "kiosks.index"),
-    ("Inspector passes", "inspectors.index"),
-    ("Certificate rules", "bundles.rules.index"),
-    ("Public notices", "notices.index"),
-    ("Profiles", "policies.index"),
-    ("Emergency mode", "policies.emergency"),
-    ("My queries", "queries.index"),
-    ("Queries to decide", "queries.inbox"),
-    ("Who has looked", "queries.looks"),
-    ("Accounts", "accounts.users.index"),
-    ("Retention", "retention.index"),
-    ("Audit trail", "console.trail"),
+# By subject: a heading, then label and endpoint, in order. Who sees a line follows from what its view declares, so the
+# two cannot disagree.
+GROUPS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
+    (
+        "At hand",
+        (
+            ("Overview", "console.home"),
+            ("Inbox", "cases.inbox"),
+            ("My health code", "residents.own_code"),
+            ("Who looked at mine", "residents.looks.page"),
+        ),
+    ),
+    (
+        "Venues and codes",
+        (
+            ("Venues", "venues.index"),
+            ("Venue codes", "codes.index"),
+            ("Apply for codes", "applications.index"),
+            ("Draws for inspection", "inspections.draws"),
+            ("Scores of venues", "inspections.scores"),
+        ),
+    ),
+    (
+        "People",
+        (
+            ("Residents", "residents.desk.index"),
+            ("Paper codes", "papers.index"),
+        ),
+    ),
+    (
+        "At the entrances",
+        (
+            ("Kiosks", "kiosks.index"),
+            ("Public notices", "notices.index"),
+            ("Profiles", "policies.index"),
+            ("Emergency mode", "policies.emergency"),
+            ("Certificate rules", "bundles.rules.index"),
+            ("Inspector passes", "inspectors.index"),
+        ),
+    ),
+    (
+        "Looking into records",
+        (
+            ("My queries", "queries.index"),
+            ("Queries to decide", "queries.inbox"),
+            ("Who has looked", "queries.looks"),
+        ),
+    ),
+    (
+        "The house",
+        (
+            ("Accounts", "accounts.users.index"),
+            ("Retention", "retention.index"),
+            ("Audit trail", "console.trail"),
+        ),
+    ),
 )
 
 
@@ -51,23 +82,47 @@ class MenuItem:
     is_here: bool
 
 
-def menu() -> list[MenuItem]:
-    """The lines that the signed-in person may open."""
+@dataclass(frozen=True, slots=True)
+class MenuGroup:
+    """The lines of one subject."""
+
+    label: str
+    items: tuple[MenuItem, ...]
+
+
+def menu() -> list[MenuGroup]:
+    """The subjects and lines that the signed-in person may open."""
     somebody: Person | None = g.get("person")
     if somebody is None:
         return []
+    found = []
+    for label, lines in GROUPS:
+        items = tuple(
+            MenuItem(text, url_for(endpoint), _is_here(endpoint))
+            for text, endpoint in lines
+            if _may_open(somebody, endpoint)
+        )
+        if items:
+            found.append(MenuGroup(label, items))
+    return found
+
+
+_ENDPOINTS = frozenset(endpoint for _, lines in GROUPS for _, endpoint in lines)
+
+
+def _is_here(endpoint: str) -> bool:
     here = request.endpoint or ""
-    return [
-        MenuItem(label, url_for(endpoint), here == endpoint or _same_subject(here, endpoint))
-        for label, endpoint in ITEMS
-        if _may_open(somebody, endpoint)
-    ]
+    return here == endpoint or (here not in _ENDPOINTS and _same_subject(here, endpoint))
+
+
+# their deeper pages belong to none of their lines, or to several
+_APART = frozenset({"console", "queries", "policies", "inspections"})
 
 
 def _same_subject(here: str, endpoint: str) -> bool:
     """A page deeper in a subject belongs to its list; the pages of console and queries stand for themselves."""
     subject = endpoint.rpartition(".")[0]
-    return subject not in {"console", "queries", "policies"} and here.rpartition(".")[0] == subject
+    return subject not in _APART and here.rpartition(".")[0] == subject
 
 
 def _may_open(somebody: Person, endpoint: str) -> bool:
