@@ -32,11 +32,13 @@ from kiosk.enrol import EnrolError, Identity, device_code, enrol_by_text, load_i
 from kiosk.inspection import InspectorView, inspect
 from kiosk.inspectors import PassAnswer, answer_pass
 from kiosk.lane import Lane, RulesInForce
+from kiosk.lifeline import RecordView, life_of, list_records
 from kiosk.link_state import LinkState
 from kiosk.offline_test import EVENT, OfflineTests, Seen, begin
 from kiosk.opening import OpeningTests, board_part
 from kiosk.panel_session import Operator
 from kiosk.provider import make_enquiries
+from kiosk.quarantine import quarantine_findings, quarantine_health
 from kiosk.screen import Screen
 from kiosk.screen_state import Text
 from kiosk.service_notify import ServiceNotify
@@ -90,7 +92,9 @@ class Entrance:
         self.offline = OfflineTests(settings.data_dir)
         self.service = ServiceNotify()
         screen = replace(settings.screen, voice_cache=settings.data_dir / settings.screen.voice_cache)
-        self.screen = Screen(screen, frame_source=self._preview, on_action=self._act, on_inspect=self._inspect)
+        self.screen = Screen(
+            screen, frame_source=self._preview, on_action=self._act, on_inspect=self._inspect, on_record=self._record
+        )
 
     def run(self, stop: threading.Event) -> None:
         """Serve until *stop* is set; everything that was started is stopped again, in the opposite order."""
@@ -202,6 +206,7 @@ class Entrance:
             status = syncer.status()
             sound = self.screen.sound_finding()
             findings = tuple(part.what for part in self.machine if not part.is_fine)
+            findings += quarantine_findings(lane.journal.quarantine())
             findings += () if sound is None else (sound,)
             test = self.opening.today() if self.opening else None
             link = Link(status.state.value, status.text)
@@ -293,6 +298,7 @@ class Entrance:
         parts += health_of(self.machine)
         parts += Slots(self.settings.program_dir).health()
         parts += self.offline.health()
+        parts += quarantine_health(lane.journal.quarantine())
         parts += self.opening.health() if self.opening else ()
         faults = tuple(f for f in lane.degraded() if f != "no_network")
         return Health(tuple(parts), faults)
@@ -314,10 +320,21 @@ class Entrance:
         lane, opening = self.lane, self.opening
         if lane is None or opening is None:
             return None
-        midnight = lane.clock.now().astimezone().replace(hour=0, minute=0, second=0, microsecond=0)
         rules, test = lane.rules.in_force(), opening.today()
-        looked = inspect(lane.journal.path, since_ms=int(midnight.timestamp() * 1000))
+        looked = inspect(lane.journal.path, since_ms=self._midnight_ms(lane))
         return InspectorView(looked, rules.version, age_text(rules.age_s), test.text() if test else None)
+
+    def _record(self, number: int | None, before: int | None) -> RecordView | None:
+        """Today's records and the life of one of them, for the panel's page; on a web thread, beside the lane."""
+        lane = self.lane
+        if lane is None:
+            return None
+        view = list_records(lane.journal.path, self._midnight_ms(lane), before)
+        return view if number is None else replace(view, number=number, life=life_of(lane.journal.path, number))
+
+    def _midnight_ms(self, lane: Lane) -> int:
+        midnight = lane.clock.now().astimezone().replace(hour=0, minute=0, second=0, microsecond=0)
+        return int(midnight.timestamp() * 1000)
 
     def _preview(self) -> bytes | None:
         """The newest camera picture, small, with an outline round what was read."""

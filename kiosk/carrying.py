@@ -256,7 +256,7 @@ def accept_receipt_file(data_dir: Path, file: Path, *, keep_after_receipt_h: flo
             journal.rewind_to(receipt.sequence)  # the server was restored from a backup and asks for them again
         journal.accept_receipt(receipt, carried.receipt)  # (3)
         if carried.quarantined:
-            journal.note_quarantined(carried.quarantined)  # (4)
+            journal.note_quarantined(carried.quarantined, receipt.at_ms)  # (4)
         purged = journal.purge(int(keep_after_receipt_h * 3_600_000), receipt.at_ms)  # (5)
         held = journal.held()[0]
         return Accepted(

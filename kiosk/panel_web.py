@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from datetime import UTC, date, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from flask import Flask, Response, abort, jsonify, make_response, redirect, render_template, request
 from flask.typing import ResponseReturnValue
@@ -15,6 +15,7 @@ from kiosk.actions import Action, ActionRefused, ActionResult, SignIn, SignOut, 
 from kiosk.card_ocr import is_installed
 from kiosk.identity import Checked, check_id_number, check_phone
 from kiosk.inspection import InspectorView
+from kiosk.lifeline import Reach, RecordView
 from kiosk.panel_session import Operator, PanelSessions
 from kiosk.screen_feed import Feed
 from kiosk.screen_state import Face, ScreenState, Text, View
@@ -23,6 +24,7 @@ from protocol.staff import StaffRole
 from protocol.words import EntryMode
 
 log = logging.getLogger("kiosk.panel")
+Seen = TypeVar("Seen")
 
 COOKIE = "gatehouse-panel"
 STAFF_IDLE_S = 90  # a panel page left alone goes back to the entrance screen
@@ -31,6 +33,8 @@ MAX_CHECKED = 40  # characters of a number under check
 
 OnAction = Callable[[Action], ActionResult]
 OnInspect = Callable[[], InspectorView | None]  # None: this kiosk is not at work yet
+OnRecord = Callable[[int | None, int | None], RecordView | None]  # which record, and where the list begins
+MAX_DIGITS = 15  # of a record's number
 
 
 def today() -> date:
@@ -48,6 +52,7 @@ def add_panel(
     json_object: Callable[[], dict[str, Any]],
     sound: str,
     on_inspect: OnInspect,
+    on_record: OnRecord,
 ) -> None:
     """Add the panel's routes to *app*; the caller has already refused foreign sites and foreign names."""
 
@@ -91,7 +96,9 @@ def add_panel(
         if template == "inspect":
             if not who.may_inspect:
                 return redirect("/panel")
-            more["view"], more["trouble"] = _inspected(on_inspect)
+            more["view"], more["trouble"] = _seen(on_inspect)
+        elif template == "record":
+            more |= record_of(request.args.get("number"), request.args.get("before"))
         elif who.only_inspects:
             return redirect("/panel/inspect")
         return page(template, **more)
@@ -103,6 +110,19 @@ def add_panel(
     @app.get("/panel/inspect")
     def panel_inspect() -> ResponseReturnValue:
         return staff_page("inspect")
+
+    @app.get("/panel/record")
+    def panel_record() -> ResponseReturnValue:
+        return staff_page("record")
+
+    def record_of(typed: str | None, typed_before: str | None) -> dict[str, Any]:
+        """What the page of records shows; a number that is none is said, and the list stands all the same."""
+        number, before = _number(typed), _number(typed_before)
+        view, trouble = _seen(lambda: on_record(number, before))
+        if view is not None and number is None and (typed or "").strip():
+            trouble = texts.LIFE["no_number"]
+        words = {"l": texts.LIFE, "entry_modes": texts.ENTRY_MODES, "reach": Reach, "local_second": _local_second}
+        return {"view": view, "trouble": trouble, "before": before, **words}
 
     @app.get("/panel/<any(hold, proxy, manual, door):name>")
     def panel_page(name: str) -> ResponseReturnValue:
@@ -176,12 +196,12 @@ def add_panel(
         return _with_cookie(make_response(jsonify(ActionResult(True, result.message).to_json())), token)
 
 
-def _inspected(on_inspect: OnInspect) -> tuple[InspectorView | None, Text | None]:
-    """What to show an inspector, or why there is nothing to show."""
+def _seen(look: Callable[[], Seen | None]) -> tuple[Seen | None, Text | None]:
+    """What a look at the journal shows, or why there is nothing to show."""
     try:
-        view = on_inspect()
+        view = look()
     except JournalError as error:
-        log.warning("inspection failed code=%s", error.code)
+        log.warning("look at the journal failed code=%s", error.code)
         return None, texts.INSPECT["unreadable"]
     return view, None if view is not None else texts.PANEL["not_available"]
 
@@ -194,6 +214,18 @@ def _is_held(state: ScreenState) -> bool:
 def _local_time(at_ms: int) -> str:
     """A wall time for reading, to the minute, in this machine's zone."""
     return datetime.fromtimestamp(at_ms / 1000, UTC).astimezone().strftime("%Y-%m-%d %H:%M")
+
+
+def _local_second(at_ms: int) -> str:
+    """The same to the second, without the day when it is today's."""
+    at = datetime.fromtimestamp(at_ms / 1000, UTC).astimezone()
+    return at.strftime("%H:%M:%S" if at.date() == today() else "%m-%d %H:%M:%S")
+
+
+def _number(typed: str | None) -> int | None:
+    """A record's number as somebody types it, with or without the # of the screen; None when it is none."""
+    digits = (typed or "").strip().removeprefix("#")
+    return int(digits) if digits.isascii() and digits.isdigit() and len(digits) <= MAX_DIGITS else None
 
 
 def _reference(state: ScreenState) -> str | None:

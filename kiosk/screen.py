@@ -15,7 +15,7 @@ from waitress import wasyncore
 from config.errors import GatehouseError
 from config.screen import ScreenSettings
 from kiosk.panel_session import Operator, PanelSessions
-from kiosk.panel_web import OnAction, OnInspect
+from kiosk.panel_web import OnAction, OnInspect, OnRecord
 from kiosk.screen_feed import Feed, Shown
 from kiosk.screen_preview import FrameSource, Preview
 from kiosk.screen_state import ScreenState, Text
@@ -52,6 +52,7 @@ class Screen:
         *,
         on_action: OnAction | None = None,
         on_inspect: OnInspect = lambda: None,
+        on_record: OnRecord = lambda number, before: None,
         frame_source: FrameSource = lambda: None,
         voice: Voice | None = None,
     ) -> None:
@@ -70,6 +71,7 @@ class Screen:
             sessions=self._sessions,
             on_action=on_action,
             on_inspect=on_inspect,
+            on_record=on_record,
         )
         self._server: waitress.server.BaseWSGIServer | None = None
         self._thread: threading.Thread | None = None

@@ -20,7 +20,7 @@ from flask.typing import ResponseReturnValue
 from config.screen import ScreenSettings
 from kiosk import texts
 from kiosk.panel_session import PanelSessions
-from kiosk.panel_web import OnAction, OnInspect, add_panel
+from kiosk.panel_web import OnAction, OnInspect, OnRecord, add_panel
 from kiosk.screen_feed import Feed
 from kiosk.screen_preview import MIMETYPE, Preview
 from kiosk.screen_view import event_of, render_page
@@ -73,6 +73,7 @@ def create_screen_app(
     sessions: PanelSessions,
     on_action: OnAction | None,
     on_inspect: OnInspect = lambda: None,
+    on_record: OnRecord = lambda number, before: None,
 ) -> Flask:
     """Build the application; it starts nothing. `app.config["SCREEN_PORT"]` must be set before the first request."""
     app = Flask("kiosk.screen", root_path=str(HERE), template_folder="templates", static_folder="static")
@@ -168,6 +169,7 @@ def create_screen_app(
         json_object=_json_object,
         sound=settings.sound,
         on_inspect=on_inspect,
+        on_record=on_record,
     )
     return app
 

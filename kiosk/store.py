@@ -20,6 +20,7 @@ from typing import Protocol
 import sqlite_utils
 
 from config.errors import GatehouseError
+from protocol.aside import Aside
 from protocol.exchange import Receipt
 from protocol.journal import Record, genesis
 from protocol.passage import Facts, Header, Personal, Place, Stamp
@@ -84,6 +85,26 @@ def m0001_records(db: sqlite_utils.Database) -> None:
         db.execute(sql)
 
 
+@MIGRATIONS()
+def m0002_quarantined_since(db: sqlite_utils.Database) -> None:
+    """Since when the server keeps a record apart; a table of its own, since an older program may run here again."""
+    db.execute(
+        """CREATE TABLE quarantined_since (
+             sequence INTEGER PRIMARY KEY,
+             at_ms    INTEGER NOT NULL      -- by the server's clock
+           ) STRICT"""
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Quarantine:
+    """What the server keeps apart of this journal, for the finding that says so."""
+
+    count: int = 0
+    first: int = 0  # the lowest of these records
+    since_ms: int | None = None  # the server's clock when the first of them was named; None: nobody noted it
+
+
 @dataclass(frozen=True, slots=True)
 class Stored:
     """A record that is on disk now, and what it cost (seconds by the steady clock)."""
@@ -134,6 +155,7 @@ class Journal:
         self._counts: dict[str, int] = {}
         self._counts_day = ""
         self._inside: tuple[str, int] | None = None  # a venue's day, and how many people came in less those who left
+        self._quarantine: Quarantine | None = None  # as last read; None: to be read again
         self._oldest: tuple[int, int | None] = (0, None)  # sequence of the oldest unsent record, and its wall time
         self._only = _take_alone(path)
         try:
@@ -168,7 +190,7 @@ class Journal:
         ).fetchone()
         self._head: tuple[int, bytes] = (sequence, after)
         self._held: tuple[int, bytes] = (held, held_hash)
-        self._counts_day, self._oldest, self._inside = "", (0, None), None
+        self._counts_day, self._oldest, self._inside, self._quarantine = "", (0, None), None, None
 
     def close(self) -> None:
         """Close the file and forget the epoch key; a second call does nothing."""
@@ -460,10 +482,41 @@ class Journal:
             self._held = (sequence, at)
         return True
 
-    def note_quarantined(self, quarantined: Sequence[tuple[int, str]]) -> None:
-        """Remember what the server took but keeps apart, for the inspector's page."""
+    def note_quarantined(self, quarantined: Sequence[tuple[int, str]], server_ms: int) -> None:
+        """Remember what the server took but keeps apart, and that it said so at *server_ms*; the first time counts."""
         with self._locked():
+            self._db.execute("BEGIN IMMEDIATE")
             self._db.executemany("INSERT OR REPLACE INTO quarantined VALUES (?, ?)", list(quarantined))
+            self._db.executemany(
+                "INSERT OR IGNORE INTO quarantined_since VALUES (?, ?)",
+                [(sequence, server_ms) for sequence, _ in quarantined],
+            )
+            self._db.execute("COMMIT")
+            self._quarantine = None
+
+    def keep_quarantined(self, still: Aside) -> None:
+        """Forget those records that the server keeps apart no longer, by its newest word."""
+        with self._locked():
+            noted = [row[0] for row in self._db.execute("SELECT sequence FROM quarantined")]
+            released = [(sequence,) for sequence in noted if not still.may_hold(sequence)]
+            if not released:
+                return
+            self._db.execute("BEGIN IMMEDIATE")
+            self._db.executemany("DELETE FROM quarantined WHERE sequence = ?", released)
+            self._db.executemany("DELETE FROM quarantined_since WHERE sequence = ?", released)
+            self._db.execute("COMMIT")
+            self._quarantine = None
+
+    def quarantine(self) -> Quarantine:
+        """How much the server keeps apart, and since when; asked for several times a second, read once a change."""
+        with self._locked():
+            if self._quarantine is None:
+                row = self._db.execute(
+                    "SELECT count(*), coalesce(min(sequence), 0), min(at_ms)"
+                    " FROM quarantined LEFT JOIN quarantined_since USING (sequence)"
+                ).fetchone()
+                self._quarantine = Quarantine(*row)
+            return self._quarantine
 
     def quarantined(self) -> list[tuple[int, str]]:
         """What the server keeps apart: (sequence, reason)."""
@@ -523,6 +576,17 @@ class Journal:
         with self._locked():
             row = self._db.execute("SELECT max(at_ms) FROM record").fetchone()
         return row[0] if row else None
+
+
+def quarantined_since(db: sqlite3.Connection, sequence: int) -> int | None:
+    """Since when the server keeps a record apart, by its clock; None in a journal of an older program, which told not.
+
+    *db* is any connection to a journal, also one that may only read.
+    """
+    if db.execute("SELECT 1 FROM sqlite_master WHERE name = 'quarantined_since'").fetchone() is None:
+        return None
+    row = db.execute("SELECT at_ms FROM quarantined_since WHERE sequence = ?", (sequence,)).fetchone()
+    return None if row is None else int(row[0])
 
 
 def journal_bytes(path: Path) -> int:

@@ -25,6 +25,7 @@ from kiosk.link_state import Link, LinkState
 from kiosk.screen_state import Text
 from kiosk.server_client import ServerClient
 from kiosk.store import JournalError
+from protocol.aside import Aside
 from protocol.bundle import MANIFEST_PATH, MAX_PART_BYTES, PART_PATH
 from protocol.errors import ProtocolError
 from protocol.exchange import CONTENT_TYPE, COPIED, EXCHANGE_PATH, MOST_RECORDS, Answer, Call, Receipt, Takes, Upload
@@ -44,7 +45,8 @@ class SendsFrom(KeepsRecords, Protocol):
     def oldest_unsent_ms(self) -> int | None: ...
     def accept_receipt(self, receipt: Receipt, signed: bytes) -> None: ...
     def rewind_to(self, sequence: int) -> bool: ...
-    def note_quarantined(self, quarantined: tuple[tuple[int, str], ...]) -> None: ...
+    def note_quarantined(self, quarantined: tuple[tuple[int, str], ...], server_ms: int) -> None: ...
+    def keep_quarantined(self, still: Aside) -> None: ...
     def purge(self, keep_ms: int, server_now_ms: int) -> int: ...
     def use_vault_key(self, vault: SealPublicKey) -> None: ...
 
@@ -246,6 +248,9 @@ class Syncer:
         self._on_commands(answer.commands)
         self._takes = Takes.from_commands(answer.commands)
         self._obey(answer, receipt, upload)  # (4)
+        still_aside = Aside.from_commands(answer.commands)
+        if still_aside is not None:
+            self._journal.keep_quarantined(still_aside)
         if answer.result == "ok":
             self._catch_up.went(run, early, took_s)
         self._offset_ms = self._clock.server_said(answer.at_ms)  # (5)
@@ -292,7 +297,7 @@ class Syncer:
         if receipt.sequence < sent_through:
             raise LinkProblem("bad_answer", "the receipt covers less than was sent")
         if answer.quarantined:  # before the receipt: after it, nobody would tell us again
-            self._journal.note_quarantined(answer.quarantined)
+            self._journal.note_quarantined(answer.quarantined, answer.at_ms)
         self._journal.accept_receipt(receipt, answer.receipt)
         self._sent += receipt.sequence - upload.after_sequence
 

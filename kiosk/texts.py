@@ -572,6 +572,7 @@ PANEL: Final[dict[str, Text]] = {
     "close_how": Text("关闭后只有工作人员能登记放行；出口不受影响", "Then only staff admit; leaving stays possible"),
     "open_entrance": Text("开放本入口", "Open this entrance"),
     "fault": Text("报告故障", "Report a fault"),
+    "record": Text("记录去向", "Life of a record"),
     "self_test": Text("设备自检", "Test the devices"),
     "today": Text("今日", "Today"),
     "next_person": Text("屏幕上已是下一位，请重新操作", "The next person is on the screen; please start again"),
@@ -649,6 +650,42 @@ INSPECT: Final[dict[str, Text]] = {
     "operators": Text("今日经办人", "Registered by"),
     "none": Text("无", "none"),
     "findings": Text("疑点", "Findings"),
+}
+
+# What became of a record: its stages, and those that only the server knows.
+LIFE: Final[dict[str, Text]] = {
+    "title": PANEL["record"],
+    "number": Text("记录编号", "Record number"),
+    "number_how": Text("屏幕上“#”后的数字，或从下面选", "The digits after # on the screen, or pick one below"),
+    "show": Text("查看", "Show"),
+    "list": Text("今日记录", "Today's records"),
+    "nothing": Text("今天还没有记录", "No record yet today"),
+    "older": Text("更早", "Earlier"),
+    "newest": Text("最新", "Newest"),
+    "no_number": Text("请输入数字编号", "Type the record's number, digits alone"),
+    "unknown": Text("查无此号", "Not found"),
+    "scanned": Text("扫描", "Scanned"),
+    "decided": Text("判定", "Decided"),
+    "stored": Text("保存", "Stored"),
+    "sent": Text("上传", "Sent"),
+    "received": Text("服务器接收", "Received"),
+    "aside": Text("服务器隔离", "Set aside"),
+    "indexed": Text("索引", "Indexed"),
+    "opened": Text("查阅", "Opened"),
+    "destroyed": Text("销毁", "Destroyed"),
+}
+LIFE_ELSEWHERE: Final[dict[str, Text]] = {
+    "indexed": Text("仅服务器知道", "only the server knows"),
+    "opened": Text("仅服务器知道：保险库查阅日志", "only the server knows, from the vault's access log"),
+    "destroyed": Text("仅服务器知道：密钥一毁，副本都打不开", "only the server knows; no copy opens afterwards"),
+}
+ENTRY_MODES: Final[dict[str, Text]] = {
+    "scan": Text("扫码", "Scan"),
+    "proxy": COUNT_NAMES["proxy"],
+    "id_card": Text("身份证", "ID card"),
+    "manual": COUNT_NAMES["manual"],
+    "phone": Text("手机自扫", "Own phone"),
+    "event": Text("事件", "Event"),
 }
 
 WORDS: Final[dict[str, dict[str, Text]]] = {

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 PART = "quarantine"  # in an upload's health: how many records the kiosk knows to be apart; left out for none
 SINCE_PART = "quarantine_since_ms"  # beside it, the server's clock when it first named one of them
-MOST_NAMED = 20  # records in one command
+MOST_CHARACTERS = 64  # of a command; room for five to ten numbers
 _COMMAND = "aside"
 _MORE = "+"
 
@@ -26,6 +26,15 @@ class Aside:
             return True
         return sequence in self.sequences
 
+    @staticmethod
+    def fitting(sequences: Sequence[int]) -> Aside:
+        """As many of these ascending *sequences* as one command takes."""
+        for count in range(len(sequences), -1, -1):
+            named = Aside(tuple(sequences[:count]), more=count < len(sequences))
+            if len(named.command()) <= MOST_CHARACTERS:
+                break
+        return named
+
     def command(self) -> str:
         """The command that says it; a kiosk that does not know it goes on as before."""
         return " ".join([_COMMAND, *map(str, self.sequences), *([_MORE] if self.more else [])])
@@ -39,7 +48,7 @@ class Aside:
                 continue
             more = rest[-1:] == [_MORE]
             numbers = rest[:-1] if more else rest
-            if len(numbers) > MOST_NAMED or not all(n.isascii() and n.isdigit() and len(n) < 17 for n in numbers):
+            if not all(n.isascii() and n.isdigit() and len(n) < 17 for n in numbers):
                 return None
             return Aside(tuple(sorted(map(int, numbers))), more)
         return None

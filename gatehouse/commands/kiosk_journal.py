@@ -104,13 +104,17 @@ def show_record(where: Path, number: int, *, as_json: bool) -> int:
     """Print the life line of one record."""
     moments = life_of(where / "journal.db" if where.is_dir() else where, number)
     if as_json:
-        told = [{"what": m.text.en, "at_ms": m.at_ms, "note": m.note} for m in moments]
+        told = [
+            {"stage": m.stage, "reach": m.reach.value, "what": m.text.en, "at_ms": m.at_ms, "note": m.note}
+            for m in moments
+        ]
         print(json.dumps({"record": number, "life": told}, ensure_ascii=False))
         return 0
     print(f"记录 record #{number}")
     for moment in moments:
         at = wall_text(moment.at_ms) if moment.at_ms is not None else "–"
-        print(f"  {at}  {moment.text.zh} {moment.text.en}" + (f"  [{moment.note}]" if moment.note else ""))
+        note = f"  [{moment.note}]" if moment.note else ""
+        print(f"  {at}  {moment.name.zh} {moment.name.en}: {moment.text.zh}, {moment.text.en}{note}")
     return 0
 
 

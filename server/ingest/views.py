@@ -20,6 +20,7 @@ from server.bundles.parts import vault_keys
 from server.bundles.publishing import publish_for_kiosk
 from server.context import house
 from server.db import looking, session
+from server.ingest.aside import aside_command
 from server.ingest.devices import Device, find_device, find_quiet_device, require_active, to_ms
 from server.ingest.enrolment import enrol
 from server.ingest.exchange import take
@@ -57,7 +58,7 @@ def exchange() -> ResponseReturnValue:
         with connection.begin(), Session(connection, expire_on_commit=False) as writing:  # (6)
             done = take(writing, upload, prepared, now, as_sent=body)
             version = bundle_version(writing, device.kiosk_id, device.venue_id)
-            others = inside_command(writing, device, upload)
+            others = (*inside_command(writing, device, upload), *aside_command(writing, upload))
             writing.flush()
     appended = done.appended
     identity = house().keys.server_identity()  # (7)

@@ -9,6 +9,8 @@ from enum import Enum
 from sqlalchemy import ColumnElement, and_, or_
 
 from config.server import FleetSettings
+from protocol.aside import SINCE_PART
+from server.ingest.devices import moment
 from server.kiosks.models import MAY_EXCHANGE, Kiosk, KioskState
 
 
@@ -137,6 +139,12 @@ def parts_of(kiosk: Kiosk) -> dict[str, str]:
     """What the kiosk's last exchange said of its parts, by name; empty before the first."""
     told = (kiosk.health or {}).get("parts")
     return {str(part): str(word) for part, word in told.items()} if isinstance(told, dict) else {}
+
+
+def aside_since(parts: dict[str, str]) -> datetime | None:
+    """Since when a kiosk knows that records of it are kept apart, by our clock as we told it; None when it says not."""
+    told = parts.get(SINCE_PART, "")
+    return moment(int(told)) if told.isascii() and told.isdigit() and len(told) <= 15 else None
 
 
 def _named(names: dict[str, tuple[str, str]], word: str | None) -> tuple[str, str] | None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from config.server import FleetSettings
+from protocol.aside import PART as QUARANTINE
 from server.kiosks.fleet import Condition, condition_of, parts_of
 from server.kiosks.models import Kiosk
 
@@ -60,6 +61,11 @@ FINDINGS: dict[str, Finding] = {
         "Low voltage breaks memory cards and restarts the kiosk.",
         "Use the supply that belongs to it (5 V, 3 A) and a short, thick cable.",
     ),
+    "quarantine": Finding(
+        "The server keeps records of it apart.",
+        "They continue its chain and cannot be believed, so nobody finds them; the records behind them went on.",
+        "Open the records in quarantine below: try again after an update or a corrected venue, or export for support.",
+    ),
     "test": Finding(
         "Its opening test is older than a day.",
         "Nobody knows whether gate, thermometer and sound still work.",
@@ -86,6 +92,7 @@ def findings_of(kiosk: Kiosk, now: datetime, settings: FleetSettings) -> list[Fi
         "card" if told.get("card") in _BAD_CARD else "",
         "power" if told.get("power") in _BAD_POWER else "",
         "clock" if is_off else "",
+        "quarantine" if told.get(QUARANTINE) else "",
         "test" if is_untested else "",
     ]
     return [FINDINGS[name] for name in names if name]

@@ -27,7 +27,7 @@ from server.kiosks.deciding import (
     make_enrolment_code,
     possible,
 )
-from server.kiosks.fleet import CONDITION_NAMES, TROUBLE, Condition, fleet_row, is_in, parts_of
+from server.kiosks.fleet import CONDITION_NAMES, TROUBLE, Condition, aside_since, fleet_row, is_in, parts_of
 from server.kiosks.fleet_counting import passages_by_hour
 from server.kiosks.fleet_findings import findings_of
 from server.kiosks.fleet_overview import COUNTS, chart_of, look
@@ -278,6 +278,7 @@ def _page(kiosk: Kiosk, form: DecisionForm, tried: Decision | None) -> str:
         kiosk=kiosk,
         parts=parts_of(kiosk),
         findings=findings_of(kiosk, house().now(), house().settings.fleet),
+        aside_since=aside_since(parts_of(kiosk)),
         early=early_counts(session(), [kiosk.id]).get(kiosk.id, 0),
         form=form,
         tried=tried,

@@ -60,7 +60,7 @@ CALLS: dict[str, tuple[str, Callable[[Journal], object]]] = {
     "counters": ("SELECT", lambda j: j.counts(DAY)),
     "going back": ("UPDATE", lambda j: j.rewind_to(2)),
     "going back, at the commit": ("COMMIT", lambda j: j.rewind_to(2)),
-    "what is kept apart": ("INSERT", lambda j: j.note_quarantined([(1, "x")])),
+    "what is kept apart": ("INSERT", lambda j: j.note_quarantined([(1, "x")], 1)),
     "purging": ("DELETE", lambda j: j.purge(0, 10**15)),
 }
 

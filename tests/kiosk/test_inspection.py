@@ -69,7 +69,7 @@ def test_receipts_and_what_was_set_aside_are_told(journal: Journal, device: Devi
     fill(journal, device)
     sequence, head = journal.head()
     journal.accept_receipt(Receipt(device.id, sequence, head, 1_790_000_000_000), b"signed")
-    journal.note_quarantined([(2, "other_venue")])
+    journal.note_quarantined([(2, "other_venue")], 1_790_000_000_000)
     looked = inspect(journal.path)
     assert looked.receipts == ((5, 1_790_000_000_000),) and looked.quarantined == ((2, "other_venue"),)
     assert looked.unsent == 0

@@ -12,15 +12,27 @@ import requests
 from config.screen import ScreenSettings
 from kiosk.actions import CallStaff, SignIn, WaveThrough
 from kiosk.inspection import InspectorView
+from kiosk.lifeline import RecordView, life_of, list_records
 from kiosk.panel_session import BADGE_S, FREE_TRIES, IDLE_S, LONGEST_WAIT_S, Operator, PanelSessions
 from kiosk.screen import Screen
 from kiosk.screen_state import PartStatus, Text
-from kiosk.store import JournalError
+from kiosk.store import Journal, JournalError
+from protocol.passage import Personal
+from tests.fakes import DAY, Device, VaultKey, facts, stamp
 from tests.kiosk.screen.conftest import Pressed
 from tests.kiosk.screen.states import IDLE, INSPECTOR_VIEW, verdict
 
 TIMEOUT_S = 10
-PAGES = ("panel", "panel/hold", "panel/proxy", "panel/manual", "panel/card", "panel/fault", "panel/fault?part=camera")
+PAGES = (
+    "panel",
+    "panel/hold",
+    "panel/proxy",
+    "panel/manual",
+    "panel/card",
+    "panel/record",
+    "panel/fault",
+    "panel/fault?part=camera",
+)
 
 
 class Staff:
@@ -291,6 +303,54 @@ def test_the_keeper_may_look_too_and_a_helper_may_not(
     assert ("记录链" in staff.open("panel/inspect")) is may
     assert ("/panel/inspect" in staff.open("panel")) is may
     assert "proxy" in staff.open("panel")
+
+
+class Records:
+    """A real journal behind the page of records."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.asked: list[tuple[int | None, int | None]] = []
+
+    def __call__(self, number: int | None, before: int | None) -> RecordView | None:
+        self.asked.append((number, before))
+        view = list_records(self.path, 0, before)
+        return view if number is None else replace(view, number=number, life=life_of(self.path, number))
+
+
+@pytest.fixture
+def records(tmp_path: Path) -> Iterator[Records]:
+    device = Device()
+    journal = Journal(tmp_path / "journal.db", device.id, VaultKey().public)
+    for n in range(14):
+        journal.append(device.place, stamp(n), facts(), Personal(name="张三"), day=DAY)
+    journal.note_quarantined([(3, "other_venue")], 1_790_000_000_000)
+    yield Records(journal.path)
+    journal.close()
+
+
+@pytest.mark.parametrize("role", ["inspector", "keeper", "helper"])
+def test_whoever_is_signed_in_follows_a_record_and_sees_nobody(tmp_path: Path, records: Records, role: str) -> None:
+    settings = ScreenSettings(port=0, voice_cache=tmp_path / "voice", voice=False)
+    with Screen(settings, on_record=records) as screen:
+        staff = as_role(screen, role)
+        listed = staff.open("panel/record")
+        assert "number=14" in listed and "number=2" not in listed and "before=3" in listed
+        assert "number=2" in staff.open("panel/record?before=3")
+        life = staff.open("panel/record?number=%233")
+        for words in ("扫描", "Scanned", "待上传", "other_venue", "仅服务器知道", "Destroyed"):
+            assert words in life, words
+        assert records.asked[-1] == (3, None) and "张三" not in listed + life
+        assert "尚无此记录" in staff.open("panel/record?number=99")
+        for nonsense in ("abc", "-1", "1e9", "9" * 40, "٣"):
+            assert "请输入数字编号" in staff.open(f"panel/record?number={nonsense}"), nonsense
+
+
+def test_a_journal_that_cannot_be_read_is_said_on_the_page_of_records(tmp_path: Path) -> None:
+    (tmp_path / "journal.db").write_bytes(b"nothing of the kind" * 100)
+    settings = ScreenSettings(port=0, voice_cache=tmp_path / "voice", voice=False)
+    with Screen(settings, on_record=Records(tmp_path / "journal.db")) as screen:
+        assert "记录无法读取" in as_role(screen, "helper").open("panel/record?number=1")
 
 
 def test_a_stranger_sees_no_journal(inspected: Screen, journals: Journals) -> None:

@@ -43,6 +43,7 @@ PAGES = (
     "panel/manual",
     "panel/door",
     "panel/card",
+    "panel/record",
     "panel/fault",
     "panel/fault?part=camera",
     "elder/phone",

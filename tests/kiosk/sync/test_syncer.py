@@ -10,13 +10,16 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from sqlalchemy import delete
 
 from kiosk.link_problems import NEED_PEOPLE, PROBLEMS
 from kiosk.link_state import LinkState
+from kiosk.quarantine import quarantine_findings, quarantine_health
+from kiosk.syncer import Health
 from protocol.exchange import CONTENT_TYPE, EXCHANGE_PATH, Answer, Receipt, Upload
 from server.context import utc_now
 from server.ingest.devices import to_ms
-from server.ingest.models import Fork, Journal, JournalRecord
+from server.ingest.models import Fork, Journal, JournalRecord, Quarantined
 from server.kiosks.models import Kiosk
 from tests.kiosk.sync.house import Door, LiveServer, RawServer, answers
 
@@ -382,6 +385,18 @@ def test_a_quarantined_record_is_remembered_and_the_queue_moves_on(door: Door, s
     assert door.problem() is None
     assert door.journal.quarantined() == [(2, "other_venue")]
     in_step(door, server)
+    # its health says so from now on, and the finding stays for as long as the server says that the record waits
+    apart = door.journal.quarantine()
+    assert (apart.count, apart.first) == (1, 2) and apart.since_ms is not None
+    door.syncer._health = lambda: Health(quarantine_health(door.journal.quarantine()))
+    assert door.problem() is None
+    assert door.journal.quarantine() == apart
+    with server.house.database.writing() as writing:
+        told = writing.get_one(Kiosk, door.id).health
+        assert told is not None and told["parts"]["quarantine"] == "1"
+        writing.execute(delete(Quarantined).where(Quarantined.kiosk_id == door.id))  # somebody tried it again
+    assert door.problem() is None
+    assert door.journal.quarantine().count == 0 and quarantine_findings(door.journal.quarantine()) == ()
 
 
 def test_too_much_at_once_is_halved_until_it_goes_through(door: Door, server: LiveServer) -> None:

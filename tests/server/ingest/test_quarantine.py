@@ -21,7 +21,8 @@ from server.quarantine import views
 from server.quarantine.retrying import try_again
 from server.quarantine.workflow import SITS, raise_cases
 from tests.server.ingest.fleet import PaperKiosk
-from tests.server.people import LIBRARY, MARKET, Clock, sign_in
+from tests.server.ingest.test_inside import heard
+from tests.server.people import LIBRARY, MARKET, NOON, Clock, sign_in
 
 Indexed = list[int]
 
@@ -102,6 +103,21 @@ def test_what_can_be_believed_now_is_released_and_indexed(
         assert first_break(reading, kiosk.id) is None
         trail = reading.scalars(select(AuditEvent).where(AuditEvent.action == "kiosk.quarantine_tried")).all()
         assert [line.reason for line in trail] == ["3 tried, 0 released", "3 tried, 2 released"]
+
+
+def test_a_kiosk_that_knows_of_them_is_told_which_still_wait_and_the_fleet_page_says_so(
+    app: Flask, house: House, kiosk: PaperKiosk
+) -> None:
+    put_aside(house, kiosk)
+    assert heard(kiosk.exchange()) == ()
+    knows = (("quarantine", "3"), ("quarantine_since_ms", "1772409600000"))
+    assert heard(kiosk.exchange(health=knows)) == ("aside 2 3 4",)
+    moved(house, kiosk, LIBRARY)
+    told = sign_in(app, "street").get(f"/kiosks/{kiosk.id.hex()}").text
+    assert "The server keeps records of it apart." in told and "2026-03-02T" in told
+    with house.database.writing() as writing:
+        try_again(writing, writing.get_one(Kiosk, kiosk.id), "somebody", NOON)
+    assert heard(kiosk.exchange(health=knows)) == ("aside 4",)
 
 
 def test_a_case_is_raised_once_when_it_sits_too_long(app: Flask, house: House, kiosk: PaperKiosk, clock: Clock) -> None:
