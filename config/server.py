@@ -315,6 +315,7 @@ OFFICIAL_ROLES = (
 )
 OTHER_ROLES = (
     "volunteer",
+    "applicant",
     "venue_operator",
     "venue_keeper",
     "venue_staff",
@@ -334,6 +335,8 @@ class AccountSettings:
     helper_hours: int = 72  # longest temporary helper grant (E-23)
     training_valid_days: int = 365  # F-16
     training_pass_mark: int = 80  # of 100, F-16
+    registration: bool = True  # whoever runs a venue may make the account that applies for its first code
+    registration_days: int = 14  # such an account is forgotten when it has begun no application by then
 
     def __post_init__(self) -> None:
         if unknown := sorted(set(self.second_factor_roles) - {*OFFICIAL_ROLES, *OTHER_ROLES}):
@@ -349,6 +352,8 @@ class AccountSettings:
             raise ValueError(f"accounts.training_valid_days is {self.training_valid_days}; expected 1 to 3650.")
         if not 0 <= self.training_pass_mark <= 100:
             raise ValueError(f"accounts.training_pass_mark is {self.training_pass_mark}; expected 0 to 100.")
+        if not 1 <= self.registration_days <= 365:
+            raise ValueError(f"accounts.registration_days is {self.registration_days}; expected 1 to 365.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from flask_wtf import FlaskForm
-from wtforms import DateTimeLocalField, HiddenField, IntegerField, PasswordField, SelectField, StringField
-from wtforms.validators import InputRequired, Length, NumberRange, Optional
+from wtforms import BooleanField, DateTimeLocalField, HiddenField, IntegerField, PasswordField, SelectField, StringField
+from wtforms.validators import DataRequired, InputRequired, Length, NumberRange, Optional
 
 from server.accounts.passwords import MAX_CHARACTERS
+from server.venues.forms import PHONE
 
 _FILL = InputRequired("Please fill this in.")
+_SAY = DataRequired("Please fill this in.")  # after the filters: spaces alone are nothing
 _ROOM = Length(max=MAX_CHARACTERS, message="Too long.")
 
 
@@ -39,6 +41,22 @@ class ChosenPasswordForm(FlaskForm):  # type: ignore[misc]
 
     new = PasswordField("New password", [_FILL])
     again = PasswordField("New password once more", [_FILL])
+
+
+def _one_line(text: str | None) -> str:
+    return " ".join("".join(char if char.isprintable() else " " for char in text or "").split())
+
+
+class RegistrationForm(FlaskForm):  # type: ignore[misc]
+    """Whoever runs a venue and has no account yet."""
+
+    name = StringField("Your name", [_SAY, Length(max=40, message="Too long.")], filters=[_one_line])
+    phone = StringField("Phone", [_SAY, PHONE], filters=[_one_line])
+    unit = StringField("Unit or venue", [_SAY, Length(max=80, message="Too long.")], filters=[_one_line])
+    area = SelectField("Street or district of the venue", [_FILL])
+    password = PasswordField("Password", [_FILL, _ROOM])
+    again = PasswordField("Password once more", [_FILL])
+    agree = BooleanField("I have read this and agree", [InputRequired("Without your consent no account can be made.")])
 
 
 class PasskeyForm(FlaskForm):  # type: ignore[misc]

@@ -24,7 +24,7 @@ VENUE_ROLES = frozenset({Role.VENUE_OPERATOR, Role.VENUE_KEEPER, Role.VENUE_STAF
 HELPER = Role.VOLUNTEER
 MUST_END = frozenset({HELPER, Role.INSPECTOR})  # A.2: for the session, for the assignment's time
 
-_LOCAL = frozenset({Role.GRID_WORKER, Role.REGISTRAR, HELPER, *VENUE_ROLES})
+_LOCAL = frozenset({Role.GRID_WORKER, Role.REGISTRAR, HELPER, Role.APPLICANT, *VENUE_ROLES})
 _STREET = _LOCAL | {Role.COMMUNITY_WORKER, Role.TRAINING_OFFICER, Role.SUPPLY_KEEPER, Role.INSPECTOR}
 _DISTRICT = _STREET | {Role.STREET_ADMIN, Role.EPI_INVESTIGATOR, Role.INDUSTRY_DEPT, Role.DATA_PROVIDER}
 
@@ -41,7 +41,7 @@ GIVES: dict[Role, frozenset[Role]] = {
 # Pairs that one person never holds at the same time (the cross-cutting rules under A.3).
 EXCLUDES: dict[Role, frozenset[Role]] = {
     Role.DISTRICT_COMMAND: frozenset({Role.CITY_COMMAND}),  # first and final reviewer of a notice
-    Role.INSPECTOR: VENUE_ROLES,  # an inspector has no role in a venue
+    Role.INSPECTOR: VENUE_ROLES | {Role.APPLICANT},  # an inspector has no role in a venue
     Role.TECH_SUPPORT: frozenset(role for role in Role if GRANTED[role].get(Permission.PASSAGES)) - SELF_ROLES,
     Role.DATA_OFFICER: frozenset(role for role in Role if GRANTED[role].get(Permission.PASSAGES)) - SELF_ROLES,
 }
@@ -137,8 +137,6 @@ def scope_of(row: RoleAssignment) -> Scope:
 def check_scope(role: Role, *, has_area: bool, has_venue: bool) -> None:
     """Raise GrantError when *role* cannot have this kind of scope."""
     if role in VENUE_ROLES:
-        if role is Role.VENUE_OPERATOR and not has_venue and not has_area:
-            return  # an applicant: their venue is made when their application is approved
         if not has_venue or has_area:
             raise GrantError("This role belongs to a venue.", hint="Choose the venue (--venue).")
     elif role in SELF_ROLES:

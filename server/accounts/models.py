@@ -143,6 +143,17 @@ class PasswordLink(Base):
     used_at: Mapped[datetime | None]
 
 
+class OperatorRegistration(Base):
+    """Somebody who runs a venue made this account themselves; nobody has checked what they said."""
+
+    __tablename__ = "operator_registration"
+
+    user_id: Mapped[str] = mapped_column(ForeignKey("user_account.id"), primary_key=True)
+    sealed: Mapped[bytes]  # JSON name, phone, unit; by the key store, bound to the account
+    notice: Mapped[str] = mapped_column(String(20))  # the version of the notice they agreed to
+    at: Mapped[datetime] = mapped_column(index=True)
+
+
 class AgreementSignature(Base):
     """Somebody has signed the confidentiality agreement (R-47), this version of its text."""
 

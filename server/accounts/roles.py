@@ -47,6 +47,7 @@ class Role(Enum):
     REGISTRAR = "registrar"
     VOLUNTEER = "volunteer"
     INDUSTRY_DEPT = "industry_dept"
+    APPLICANT = "applicant"  # of a first venue; beside A.2, whose operator has a venue already
     VENUE_OPERATOR = "venue_operator"
     VENUE_KEEPER = "venue_keeper"
     VENUE_STAFF = "venue_staff"
@@ -73,6 +74,7 @@ ROLE_NAMES: dict[Role, str] = {
     Role.REGISTRAR: "Registrar",
     Role.VOLUNTEER: "Volunteer",
     Role.INDUSTRY_DEPT: "Industry department",
+    Role.APPLICANT: "Applicant for a first venue",
     Role.VENUE_OPERATOR: "Venue operator",
     Role.VENUE_KEEPER: "Venue responsible person",
     Role.VENUE_STAFF: "Venue staff",
@@ -183,6 +185,7 @@ audit                 R  O  O  -  -  -  -  -  O  -  O  O  -
 
 # Roles that stand outside the matrix's columns (the text under A.3).
 _OUTSIDE: dict[Role, dict[Permission, str]] = {
+    Role.APPLICANT: {Permission.CODE_APPLY: "C"},
     Role.VOLUNTEER: {Permission.KIOSK_OPERATE: "X"},
     Role.LANDLORD: {},
     Role.DATA_PROVIDER: {Permission.RISK_SOURCES: "C", Permission.INDICATORS: "G"},

@@ -12,7 +12,7 @@ from sqlalchemy import select
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import RequestRedirect
 
-from server.accounts import own_views, sessions, user_views
+from server.accounts import own_views, registration_views, sessions, user_views
 from server.accounts.devices import known_device, remember
 from server.accounts.forms import ChosenPasswordForm, CodeForm, PasswordForm, SignInForm
 from server.accounts.links import use_link, user_of_link
@@ -41,6 +41,7 @@ from server.web.throttle import Throttle, source_of
 blueprint = Blueprint("accounts", __name__)
 blueprint.register_blueprint(own_views.blueprint)
 blueprint.register_blueprint(user_views.blueprint)
+blueprint.register_blueprint(registration_views.blueprint)
 
 WAIT = "Too many attempts. Wait a little and try again."
 WRONG = "User name or password is wrong."
@@ -298,6 +299,7 @@ def _sign_in_page(form: SignInForm, problem: str | None = None) -> str:
         problem=problem,
         challenge=new_challenge(),
         relying_party=relying_party(house().settings),
+        may_register=house().settings.accounts.registration,
         has_no_second_factor=not house().settings.accounts.second_factor_roles,
     )
 
@@ -318,9 +320,12 @@ def _second_page(form: CodeForm, problem: str | None = None) -> str:
 
 
 def _first_page(grants: tuple[object, ...]) -> str:
-    """Residents go to their code; everybody else to the console."""
-    if {getattr(grant, "role", None) for grant in grants} <= {Role.RESIDENT, Role.ASSISTED_PERSON} and grants:
+    """Residents go to their code, who has no venue yet to their application; everybody else to the console."""
+    roles = {getattr(grant, "role", None) for grant in grants}
+    if roles and roles <= {Role.RESIDENT, Role.ASSISTED_PERSON}:
         return url_for("residents.own_code")
+    if roles == {Role.APPLICANT}:
+        return url_for("applications.index")
     return url_for("console.home")
 
 

@@ -9,6 +9,7 @@ from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
 from server.accounts.models import RoleAssignment
+from server.accounts.registering import end_applying
 from server.accounts.roles import Role
 from server.applications.details import Details, digest_of, missing
 from server.applications.models import ApplicationVersion, CodeApplication
@@ -128,7 +129,8 @@ def _doors(writing: Session, venue: Venue, details: Details) -> list[Entrance]:
 
 
 def _let_run(writing: Session, user_id: str, venue: Venue, at: datetime, by: str) -> None:
-    """The applicant becomes the new venue's operator."""
+    """The applicant becomes the new venue's operator, and whoever only applied so far is no applicant any more."""
+    end_applying(writing, user_id)
     has_it = writing.scalar(
         select(func.count()).where(
             RoleAssignment.user_id == user_id,

@@ -6,16 +6,15 @@ from flask_wtf import FlaskForm
 from flask_wtf.file import FileField
 from wtforms import SelectField, StringField
 from wtforms.fields.choices import SelectChoice
-from wtforms.validators import InputRequired, Length, Optional, Regexp
+from wtforms.validators import InputRequired, Length, Optional
 
 from server.applications.details import APPLICANT_NAMES
+from server.venues.forms import PHONE
 from server.venues.models import CATEGORY_NAMES
 from server.web.language import chinese
 
 _NEEDED = InputRequired("Please fill this in.")
 _SHORT = Length(max=80, message="Too long.")
-PHONE_SHAPE = r"^[0-9+() -]{3,32}$"
-_PHONE = Regexp(PHONE_SHAPE, message="A phone number has digits, spaces, + and - only.")
 
 
 class DetailsForm(FlaskForm):  # type: ignore[misc]
@@ -34,9 +33,9 @@ class DetailsForm(FlaskForm):  # type: ignore[misc]
         choices=[SelectChoice(kind.value, f"{chinese(name)} {name}") for kind, name in CATEGORY_NAMES.items()],
     )
     contact_name = StringField("Contact person", [_NEEDED, _SHORT])
-    contact_phone = StringField("Contact's phone", [_NEEDED, _PHONE])
+    contact_phone = StringField("Contact's phone", [_NEEDED, PHONE])
     keeper_name = StringField("Responsible person", [_NEEDED, _SHORT])
-    keeper_phone = StringField("Their phone at work", [_NEEDED, _PHONE])
+    keeper_phone = StringField("Their phone at work", [_NEEDED, PHONE])
 
 
 class FileForm(FlaskForm):  # type: ignore[misc]

@@ -7,12 +7,13 @@ from typing import Any
 from flask import Blueprint, abort, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_wtf import FlaskForm
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session, joinedload
 from wtforms.fields.choices import SelectChoice
 
+from server.accounts.registering import Registered, registration_of
 from server.accounts.rights import Person, Place, person
-from server.accounts.roles import Act, Permission
+from server.accounts.roles import Act, Permission, Role
 from server.applications.deciding import freeze, newest_version, problems_of
 from server.applications.details import (
     APPLICANT_NAMES,
@@ -60,6 +61,7 @@ blueprint = Blueprint("applications", __name__, url_prefix="/applications")
 AREAS_OFFERED = 2000
 MINE_SHOWN = 100
 EDITED_IN = frozenset({"draft"})
+MOST_OPEN = 5  # applications of somebody who has no venue yet: whoever registers by themselves fills no shelves
 _REASON = Field("reason", "Reason", "long", required=False, max_length=1000)
 
 
@@ -96,6 +98,9 @@ def create() -> ResponseReturnValue:
     form = _with_areas(DetailsForm())
     if not form.validate_on_submit():
         return render_template("applications/edit.html", form=form, application=None, venue=venue), 422
+    if _only_applies(person()) and _open_count(session(), person()) >= MOST_OPEN:
+        tell("You have %(n)s open applications. Withdraw one, or wait until one is decided.", "error", n=MOST_OPEN)
+        return redirect(url_for("applications.index"), 303)
     area = session().get_one(Area, venue.area_code if venue else form.area_code.data)
     row = CodeApplication(
         applicant_id=person().id,
@@ -304,6 +309,19 @@ def _is_own(row: CodeApplication) -> bool:
     return row.applicant_id == person().id and person().holds(Permission.CODE_APPLY, Act.CREATE)
 
 
+def _only_applies(somebody: Person) -> bool:
+    """Whether *somebody* has no venue yet: their right to apply is that of an applicant, in one area."""
+    able = [grant.role for grant in somebody.grants if grant.gives(Permission.CODE_APPLY, Act.CREATE)]
+    return bool(able) and set(able) == {Role.APPLICANT}
+
+
+def _open_count(reading: Session, somebody: Person) -> int:
+    mine = select(func.count()).where(
+        Case.machine == APPLICATION.name, Case.opened_by == somebody.id, Case.closed_at.is_(None)
+    )
+    return reading.scalar(mine) or 0
+
+
 def _own_venues(somebody: Person) -> list[bytes]:
     return list(somebody.reach(Permission.CODE_APPLY, Act.CREATE).venue_ids)
 
@@ -327,13 +345,13 @@ def _known(venue: Venue | None) -> dict[str, str]:
 
 
 def _with_areas(form: DetailsForm) -> DetailsForm:
-    """Offer streets and communities, each with what it lies in."""
-    rows = session().execute(
-        select(Area.code, Area.name_zh, Area.path)
-        .where(Area.level.in_((Level.STREET.value, Level.COMMUNITY.value)))
-        .order_by(Area.path)
-        .limit(AREAS_OFFERED)
+    """Offer streets and communities, each with what it lies in; to an applicant those of their own area."""
+    offered_areas = select(Area.code, Area.name_zh, Area.path).where(
+        Area.level.in_((Level.STREET.value, Level.COMMUNITY.value))
     )
+    if _only_applies(person()):
+        offered_areas = offered_areas.where(person().reach(Permission.CODE_APPLY, Act.CREATE).condition(Area.path))
+    rows = session().execute(offered_areas.order_by(Area.path).limit(AREAS_OFFERED))
     names = {}
     offered = []
     for code, name, path in rows:
@@ -417,6 +435,7 @@ def _page(
         "applications/show.html",
         application=row,
         case=case,
+        registered=_registered(reading, row),
         machine=APPLICATION,
         details=details,
         shown=_shown_fields(details),
@@ -439,6 +458,16 @@ def _page(
         code_states=STATE_NAMES,
         now=now,
     )
+
+
+def _registered(reading: Session, row: CodeApplication) -> Registered | None:
+    """What an applicant said who made their own account, for who reviews; they need not be told themselves."""
+    if _is_own(row) or not person().may_at(Place(row.area.path, row.venue_id), Permission.CODES, Act.APPROVE):
+        return None
+    try:
+        return registration_of(reading, row.applicant_id)
+    except KeyStoreError:
+        abort(503)
 
 
 def _offers(reading: Session, case: Case, tried: tuple[str, FlaskForm] | None) -> list[tuple[Choice, FlaskForm]]:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import Final
 
-from server.web.language import chinese
+from server.web.language import version_of
 
 EFFECTIVE: Final = "2026-11"
 # P-03, R-63, V-29, C-24: who, what for, what, how long, who may look, which rights, what happens without
@@ -22,5 +21,4 @@ NOTICE: Final = (
 
 def notice_version() -> str:
     """The version that is recorded with each check-in: when it began, and eight digits over its words."""
-    words = "\n".join(f"{line}\n{chinese(line)}" for line in NOTICE)
-    return f"{EFFECTIVE}-{hashlib.sha256(words.encode()).hexdigest()[:8]}"
+    return version_of(EFFECTIVE, NOTICE)

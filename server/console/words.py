@@ -11,6 +11,8 @@ ACTION_NAMES: dict[str, str] = {
     "account.signed_out_everywhere": "Signed out everywhere",
     "account.password_changed": "Password changed",
     "account.created": "Account created",
+    "account.registered": "Operator registered themselves",
+    "account.forgotten": "Unused account forgotten",
     "account.password_set": "Password set anew",
     "account.link_made": "One-time link made",
     "account.disabled": "Account disabled",

@@ -11,6 +11,7 @@ from server.venues.models import CATEGORY_NAMES
 from server.web.language import chinese
 
 _NEEDED = InputRequired("Please fill this in.")
+PHONE = Regexp(r"^[0-9+() -]{3,32}$", message="A phone number has digits, spaces, + and - only.")
 
 
 class VenueForm(FlaskForm):  # type: ignore[misc]
@@ -27,7 +28,7 @@ class VenueForm(FlaskForm):  # type: ignore[misc]
     keeper_name = StringField("Responsible person", [Optional(), Length(max=80, message="Too long.")])
     keeper_phone = StringField(
         "Their phone at work",
-        [Optional(), Regexp(r"^[0-9+() -]{3,32}$", message="A phone number has digits, spaces, + and - only.")],
+        [Optional(), PHONE],
     )
 
 

@@ -6,7 +6,9 @@ when the application starts, so that there is no compiled file to forget. A mess
 
 from __future__ import annotations
 
+import hashlib
 import io
+from collections.abc import Iterable
 from datetime import datetime
 from functools import cache
 from pathlib import Path
@@ -47,6 +49,13 @@ def chinese(message: str, **values: object) -> str:
 def english(message: str, **values: object) -> str:
     """The English text of *message*; plain text, not escaped."""
     return message % values if values else message
+
+
+def version_of(effective: str, lines: Iterable[str]) -> str:
+    """The version of a text that people agree to: its month *effective*, and eight digits over its words in both
+    languages, so that a changed text cannot keep its version."""
+    words = "\n".join(f"{line}\n{chinese(line)}" for line in lines)
+    return f"{effective}-{hashlib.sha256(words.encode()).hexdigest()[:8]}"
 
 
 def both(message: str, **values: object) -> Markup:

@@ -8,6 +8,8 @@ from datetime import timedelta
 
 from sqlalchemy import delete
 
+from server.accounts.registering import AT_ONCE as REGISTRATIONS_AT_ONCE
+from server.accounts.registering import forget_unused
 from server.anomalies.watching import watch
 from server.backups.making import back_up_if_due, reread
 from server.bundles.calls import KEEP_NONCES
@@ -134,6 +136,12 @@ def drop_unused_codes(house: House) -> Done:
     return Done(f"dropped={_count(gone)}")
 
 
+def forget_registrations(house: House) -> Done:
+    """Forget the accounts that operators made for themselves and never used."""
+    gone = forget_unused(house)
+    return Done(f"forgotten={gone}", again=gone == REGISTRATIONS_AT_ONCE)
+
+
 def drop_references(house: House) -> Done:
     """Forget which check-in by phone a visitor's pass stood for."""
     with house.database.writing() as writing:
@@ -191,6 +199,7 @@ ACTIONS = (
     Action("daily_checks", timedelta(minutes=5), daily_checks),
     Action("watch_quarantine", timedelta(minutes=10), watch_quarantine),
     Action("forget_nonces", timedelta(minutes=10), forget_nonces),
+    Action("forget_registrations", timedelta(hours=6), forget_registrations),
     Action("drop_unused_codes", timedelta(hours=6), drop_unused_codes),
     Action("back_up", timedelta(minutes=10), back_up),
     Action("reread_backups", timedelta(days=1), reread_backups),

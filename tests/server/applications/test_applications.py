@@ -127,7 +127,7 @@ def test_more_entrances_for_a_venue_that_exists_keep_its_data(app: Flask, house:
 def test_somebody_without_a_venue_applies_for_a_first_one(app: Flask, house: House) -> None:
     with house.database.writing() as writing:
         user = writing.scalars(select(User).where(User.name == "wang")).one()
-        user.assignments[0].role = Role.VENUE_OPERATOR.value  # an operator of nothing yet
+        user.assignments[0].role, user.assignments[0].area_code = Role.APPLICANT.value, "510104001"
         wang = user.id
     newcomer = sign_in(app, "wang")
     page = newcomer.post("/applications/new", FIELDS).location
