@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import date, datetime
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from flask_wtf import FlaskForm
@@ -19,7 +20,7 @@ from wtforms import (
 )
 from wtforms import Field as FormField
 from wtforms.fields import SelectChoice
-from wtforms.validators import DataRequired, InputRequired, Length, NumberRange, Optional
+from wtforms.validators import DataRequired, InputRequired, Length, Optional, ValidationError
 
 from server.cases.machine import Field
 from server.context import house
@@ -27,6 +28,53 @@ from server.web.language import chinese
 
 PLEASE = "Please fill this in."
 TOO_LONG = "Too long."
+NO_NUMBER = "This is no number: write digits, such as 12 or 36.5."
+OUT_OF_BOUNDS = "Write a number from %(least)s to %(most)s."
+MOST = 1_000_000_000  # of a number that states no bounds of its own, either way
+
+
+class Told(str):
+    """A message of the catalogue with the values that fill its places; the macro `field` shows both."""
+
+    __slots__ = ("values",)
+
+    def __new__(cls, message: str, **values: object) -> Told:
+        """*message* and its *values*."""
+        made = super().__new__(cls, message)
+        made.values = values
+        return made
+
+    values: dict[str, object]
+
+
+class NumberField(DecimalField):  # type: ignore[misc]
+    """A number somebody typed: finite, or none at all ("NaN" and "1e999999" are words to `Decimal`, and no counts)."""
+
+    def process_formdata(self, valuelist: list[str]) -> None:
+        """Read it; raises ValueError with NO_NUMBER."""
+        self.data = None
+        if not valuelist:
+            return
+        try:
+            given = Decimal(valuelist[0].strip())  # of nothing, too: whether that is allowed the validators say
+        except InvalidOperation:
+            raise ValueError(NO_NUMBER) from None
+        if not given.is_finite():
+            raise ValueError(NO_NUMBER)
+        self.data = given
+
+
+class Between:
+    """Refuses a number out of bounds, and says which they are."""
+
+    def __init__(self, least: float | None, most: float | None) -> None:
+        self.least, self.most = -MOST if least is None else least, MOST if most is None else most
+        self.field_flags = {"min": self.least, "max": self.most}  # the browser says so before anything is sent
+
+    def __call__(self, _form: FlaskForm, field: FormField) -> None:
+        """Raise ValidationError for a number that was read and lies outside."""
+        if field.data is not None and not self.least <= field.data <= self.most:
+            raise ValidationError(Told(OUT_OF_BOUNDS, least=self.least, most=self.most))
 
 
 def form_class(fields: Iterable[Field]) -> type[FlaskForm]:
@@ -81,8 +129,7 @@ def _control(field: Field) -> FormField:
         case "long":
             return TextAreaField(field.label, [*first, Length(max=field.max_length, message=TOO_LONG)])
         case "number":
-            limits = NumberRange(field.least, field.most, "This number is not possible here.")
-            return DecimalField(field.label, [*first, limits])
+            return NumberField(field.label, [*first, Between(field.least, field.most)])
         case "date":
             return DateField(field.label, first)
         case "datetime":
