@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session, joinedload
 
 from protocol.errors import ProtocolError
+from protocol.id_number import NumberProblem, number_problem, tidy
 from protocol.query import (
     MAX_REUSED_SPAN_MS,
     MAX_SPAN_MS,
@@ -27,11 +29,17 @@ from server.accounts.rights import Place
 from server.accounts.roles import Act, Permission
 from server.queries.forms import QueryForm
 from server.queries.models import QueryRow, QueryState, QueryVenue
+from server.residents.entries import NUMBER_PROBLEMS, OTHER_DOCUMENT
 from server.vault.person import Person, PersonKind, seal_person
 from server.venues.models import Venue
 
 MAX_VENUES = 100  # protocol/query.py
 OWN_VENUE_BOUNDS = "A check at one's own venue is masked, spans at most 3 days, 8 hours and 100 records."
+TOO_FEW = "Fewer than 18 characters were typed; an ID number has 18 (the last may be X)."
+TOO_MANY = "More than 18 characters were typed; an ID number has 18 (the last may be X)."
+NO_DOCUMENT = "A passport or travel permit has 1 to 3 letters, then 5 to 12 digits; an ID number begins with a digit."
+NOT_AS_PRINTED = "A document's number has 4 to 20 letters and digits."
+AS_STAFF_TAKE_IT = re.compile("[0-9A-Z]{4,20}")
 MASKED_PURPOSES = frozenset({Purpose.VENUE_CHECK})  # what a right to masked results is for (V-27)
 
 
@@ -55,6 +63,34 @@ def chosen_venues(reading: Session, form: QueryForm, somebody: Somebody) -> list
 def may_unmask(somebody: Somebody, venues: Sequence[Venue]) -> bool:
     """Whether *somebody* may ask for full values at all of *venues*."""
     return all(somebody.may_at(place_of(v), Permission.PASSAGES, Act.READ) for v in venues)
+
+
+def _person(kind: PersonKind, typed: str, today: date, *, as_printed: bool) -> tuple[Person | None, str]:
+    """Whom *typed* names, or None and why nobody: a message that says what is wrong, never what was typed.
+
+    One digit typed wrong would find nobody, and that would look like an answer. So an ID number is one of a resident
+    card, a residence permit or a permanent residence card, with a check digit that fits and a real birth date
+    (protocol/id_number.py; a region that is no longer known is no reason to find nobody), or one of a passport or
+    travel permit. *as_printed* says that the document shows it so: staff at a door can take an odd old card and other
+    kinds of document, too (4 to 20 letters and digits), and those must be found.
+    """
+    if kind is PersonKind.ID_NUMBER:
+        number = tidy(typed)
+        if as_printed:
+            if not AS_STAFF_TAKE_IT.fullmatch(number):
+                return None, NOT_AS_PRINTED
+        elif not number[:1].isdigit():
+            if not OTHER_DOCUMENT.fullmatch(number):
+                return None, NO_DOCUMENT
+        elif len(number) != 18:
+            return None, TOO_FEW if len(number) < 18 else TOO_MANY
+        else:
+            problem = number_problem(number, today)
+            if problem is not None and problem is not NumberProblem.REGION:
+                return None, NUMBER_PROBLEMS[problem]
+        typed = number
+    found = Person.make(kind, typed)
+    return found, "" if found is not None else "This is not a number of that kind."
 
 
 def query_from(
@@ -91,9 +127,14 @@ def query_from(
     if start > now:
         form.from_at.errors = ["This lies in the future."]
     if kind:
-        found = Person.make(PersonKind(kind), form.person.data or "")
+        found, problem = _person(
+            PersonKind(kind),
+            form.person.data or "",
+            now.astimezone(zone).date(),
+            as_printed=form.as_printed.data,
+        )
         if found is None:
-            form.person.errors = ["This is not a number of that kind."]
+            form.person.errors = [problem]
         else:
             person = seal_person(found, query_id, keys.identity[0])
     elif form.person.data:

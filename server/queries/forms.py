@@ -7,6 +7,7 @@ from typing import Any
 
 from flask_wtf import FlaskForm
 from wtforms import (
+    BooleanField,
     DateTimeLocalField,
     IntegerField,
     RadioField,
@@ -67,6 +68,7 @@ class QueryForm(FlaskForm):  # type: ignore[misc]
         default="",
     )
     person = StringField("ID number or phone", [Optional(), Length(max=40, message=LONG)])
+    as_printed = BooleanField("The document shows exactly this number")
     reveal = SelectMultipleField(
         "Show in full", choices=[SelectChoice(r.value, name) for r, name in REVEAL_NAMES.items()]
     )

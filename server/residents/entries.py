@@ -14,7 +14,7 @@ from protocol.id_number import NumberProblem, number_problem, tidy
 from server.residents.errors import ResidentError
 
 # Passports and travel permits: letters first, as they do everywhere we know of; a resident number starts with a digit.
-_OTHER_DOCUMENT = re.compile(r"[A-Z]{1,3}[0-9]{5,12}[A-Z]?")
+OTHER_DOCUMENT = re.compile(r"[A-Z]{1,3}[0-9]{5,12}[A-Z]?")
 NUMBER_PROBLEMS: dict[NumberProblem, str] = {
     NumberProblem.LENGTH: "An ID number has 18 characters; a passport begins with a letter.",
     NumberProblem.CHARACTERS: "An ID number has digits only; the last may be X.",
@@ -35,7 +35,7 @@ def read_entry(name: str, id_number: str, phone: str, today: date) -> Identity:
 def read_number(typed: str, today: date) -> str:
     """An ID number that holds, or the number of a passport or travel permit; raises ResidentError."""
     number = tidy(typed)
-    if _OTHER_DOCUMENT.fullmatch(number):
+    if OTHER_DOCUMENT.fullmatch(number):
         return number
     problem = number_problem(number, today)
     if problem is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import logging
 import re
 from collections.abc import Callable
 from datetime import timedelta
@@ -137,6 +138,58 @@ def test_a_wrong_form_is_shown_again_without_the_number(as_person: As, fields: d
 def test_a_query_out_of_bounds_is_not_taken(wrong: dict[str, str], as_person: As, fields: dict[str, str]) -> None:
     answer = as_person("epi").post("/queries/new", {**fields, **wrong}, page="/queries/new")
     assert answer.status_code == 422
+
+
+# typed, and what the page says of it: never the number itself
+NO_NUMBERS = {
+    "1101051949123100": "不足 18 位",
+    "11010519491231002X0": "超过 18 位",
+    "110105194912310021": "校验位不符",  # one digit wrong
+    "11010519491231OO2X": "只能是数字",
+    "110105194902300020": "出生日期有误",  # a check digit that fits, on 30 February
+    "99999": "不足 18 位",
+    "E1234": "护照或通行证号为",
+    "欧阳小明": "护照或通行证号为",
+    "": "护照或通行证号为",
+    "'; DROP TABLE": "护照或通行证号为",
+}
+
+
+def test_what_is_no_id_number_is_told_so_and_stands_in_no_page_and_no_log(
+    as_person: As, fields: dict[str, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    epi = as_person("epi")
+    caplog.set_level(logging.DEBUG)
+    for typed, says in NO_NUMBERS.items():
+        wrong = {**fields, "person_kind": "id_number", "person": typed}
+        answer = epi.post("/queries/new", wrong, page="/queries/new")
+        assert answer.status_code == 422 and says in answer.text, typed
+        assert not typed or (typed not in answer.text and typed not in caplog.text), typed
+
+
+def test_each_kind_of_document_is_looked_for(as_person: As, ask: Ask) -> None:
+    epi = as_person("epi")
+    for typed in (
+        "11010519491231002X",
+        "１１０１０５ 19491231 002x",  # full width, with spaces
+        "810000199408230021",  # a residence permit for people of Hong Kong
+        "911124198108030024",  # a permanent residence card
+        "E12345678",
+        "h1234567800",
+    ):
+        assert ask(epi, person_kind="id_number", person=typed).startswith("/queries/"), typed
+
+
+def test_what_staff_took_from_an_odd_card_can_be_looked_for(as_person: As, ask: Ask, fields: dict[str, str]) -> None:
+    epi = as_person("epi")
+    for typed in ("110105194912310021", "00123456"):  # its check digit is wrong; a permit without a letter
+        asked = {"person_kind": "id_number", "person": typed}
+        assert epi.post("/queries/new", {**fields, **asked}, page="/queries/new").status_code == 422
+        ask(epi, **asked, as_printed="y")
+    for typed in ("123", "9" * 21, "欧阳小明", ""):
+        asked = {**fields, "person_kind": "id_number", "person": typed, "as_printed": "y"}
+        answer = epi.post("/queries/new", asked, page="/queries/new")
+        assert answer.status_code == 422 and "4 至 20 位" in answer.text and (not typed or typed not in answer.text)
 
 
 def test_a_venue_s_own_people_get_masked_checks_of_their_venue_only(
