@@ -49,9 +49,3 @@ class NoticeForm(FlaskForm):  # type: ignore[misc]
         """The end lies after the beginning, within a year."""
         if self.begins.data and field.data and not self.begins.data < field.data <= self.begins.data + LONGEST:
             raise ValidationError("The end lies after the beginning, within a year.")
-
-
-class WithdrawForm(FlaskForm):  # type: ignore[misc]
-    """Why a notice is withdrawn."""
-
-    reason = StringField("Reason", [_NEEDED, Length(max=200, message="Too long.")])

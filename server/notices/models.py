@@ -16,11 +16,16 @@ from server.venues.models import VENUE_ID_BYTES, Venue
 
 
 class NoticeState(Enum):
-    """What became of a notice, as stored; that its time is over follows from the clock."""
+    """Where a notice stands, as stored: the state of its case (server/notices/workflow.py). That its time is over the
+    clock says first, and the worker writes it down."""
 
     DRAFT = "draft"
+    FIRST_REVIEW = "first_review"
+    FINAL_REVIEW = "final_review"
+    RETURNED = "returned"
     PUBLISHED = "published"
     WITHDRAWN = "withdrawn"
+    OVER = "over"
 
 
 class PublicNotice(Base):
@@ -52,7 +57,7 @@ class PublicNotice(Base):
     venue: Mapped[Venue | None] = relationship()
 
     def condition(self, now: datetime) -> str:
-        """draft, waiting, showing, over or withdrawn."""
+        """The stored state; a published one is waiting, showing or over."""
         if self.state != NoticeState.PUBLISHED.value:
             return self.state
         if now < self.from_at:

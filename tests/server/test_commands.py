@@ -47,7 +47,7 @@ def test_a_fresh_server_is_made_in_three_steps(
     assert "3 unchanged" in capsys.readouterr().out
     assert admin(config, "create-user", "zheng", "--role", "district_command", "--area", "510104") == 0
     assert "first password: " in capsys.readouterr().out
-    assert admin(config, "create-user", "shop", "--role", "applicant", "--area", "510104") == 0  # applies for a first venue
+    assert admin(config, "create-user", "shop", "--role", "applicant", "--area", "510104") == 0
     assert "first password: " in capsys.readouterr().out
     assert main(["server", "--config", str(config), "--check"]) == 0
     assert admin(config, "audit") == 0

@@ -14,7 +14,7 @@ from server.areas.models import Area, Level, area_row
 from server.context import House
 from tests.server.cases.test_pages import report
 from tests.server.people import LIBRARY, Clock, put_kiosk, sign_in
-from tests.server.test_notices import filled
+from tests.server.test_notices import filled, publish, write
 from tests.server.test_policies import emergency
 from tests.server.test_routes import FOR_ONESELF, NOBODY, ROLES, gets_in, put_account
 from tests.server.test_rule_pages import put, rule_set
@@ -34,10 +34,11 @@ OBJECTS: dict[tuple[str, str], str] = {
     ("POST", "CASE/remarks"): "CC DC ST CM GR RG VO VK VS IN TS",
     ("POST", "CASE/hold"): "ST",
     ("GET", "NOTICE"): "CC DC ST RG IN",  # a street's: communities lie below, registrar and inspector sit above
-    ("GET", "NOTICE/edit"): "CC DC",
-    ("POST", "NOTICE/edit"): "CC DC",
+    ("GET", "NOTICE/edit"): "CC DC ST RG",
+    ("POST", "NOTICE/edit"): "CC DC ST RG",
+    ("POST", "NOTICE/steps/submit"): "CC DC ST RG",
     ("GET", "NEWS"): "CC DC ST RG IN",
-    ("POST", "NEWS/withdrawal"): "CC DC",
+    ("POST", "NEWS/steps/withdraw"): "CC DC",
     ("GET", "PASS"): "CC DC ST",  # and the inspector whose it is
     ("POST", "PASS/revocation"): "CC DC ST",
     ("GET", "RULES"): "CC DC ST CM ID IN",
@@ -51,7 +52,7 @@ OBJECTS: dict[tuple[str, str], str] = {
 def put_objects(app: Flask, house: House, clock: Clock) -> dict[str, str]:
     """One of each in the library's street; what stands for the capital words."""
     put_kiosk(house)
-    district, street = sign_in(app, "district"), sign_in(app, "street")
+    street = sign_in(app, "street")
     asked = {
         "purpose": "epi_trace",
         "case_reference": "EPI-2026-17",
@@ -66,10 +67,8 @@ def put_objects(app: Flask, house: House, clock: Clock) -> dict[str, str]:
     }
     query = sign_in(app, "epi").post("/queries/new", asked)
     assert query.status_code == 303, query.text
-    notices = []
-    for _ in range(2):
-        notices.append(district.post("/notices/new", filled(clock, where="area:510104001")).location)
-    assert district.post(f"{notices[1]}/publication").status_code == 303
+    notices = [write(street, filled(clock, where="area:510104001")) for _ in range(2)]
+    publish(app, notices[1])
     with house.database.reading() as reading:
         inspector = reading.query(User).filter_by(name="inspector").one().id
     given = {"inspector": inspector, "venues": LIBRARY.hex(), "hours": "4"}

@@ -36,6 +36,7 @@ from server.cases.registry import machines
 from server.codes.models import CodeState
 from server.context import House
 from server.kiosks.models import KioskState
+from server.notices.models import NoticeState
 from server.queries.models import QueryState
 from tests.server.people import LIBRARY, NOON
 
@@ -46,6 +47,9 @@ SHORT = {
     "DC": Role.DISTRICT_COMMAND,
     "ST": Role.STREET_ADMIN,
     "CM": Role.COMMUNITY_WORKER,
+    "GR": Role.GRID_WORKER,
+    "RG": Role.REGISTRAR,
+    "AP": Role.APPLICANT,
     "VO": Role.VENUE_OPERATOR,
     "VK": Role.VENUE_KEEPER,
     "VS": Role.VENUE_STAFF,
@@ -85,12 +89,24 @@ TABLES = {
         explain | found looked_into | explained   | ST
     """,
     "application": """
-        submit       | draft                                   | submitted    | own VO VK
+        submit       | draft                                   | submitted    | own AP VO VK
         take_up      | submitted                               | under_review | ST !
         approve      | under_review                            | approved     | ST !
         return       | under_review                            | returned     | ST !
-        amend        | returned                                | draft        | own VO VK
-        withdraw     | draft submitted under_review returned   | withdrawn    | own VO VK
+        amend        | returned                                | draft        | own AP VO VK
+        withdraw     | draft submitted under_review returned   | withdrawn    | own AP VO VK
+    """,
+    "notice": """
+        change       | draft returned             | draft        | CC DC ST CM GR RG
+        submit       | draft                      | first_review | CC DC ST CM GR RG
+        submit_city  | draft                      | final_review | CC DC ST CM GR RG
+        pass_first   | first_review               | final_review | DC !
+        return_first | first_review               | returned     | DC !
+        approve      | final_review               | published    | CC !
+        return_final | final_review               | returned     | CC !
+        withdraw     | published                  | withdrawn    | CC DC
+        drop         | draft returned             | withdrawn    | own CC DC ST CM GR RG
+        close        | published                  | over         | -
     """,
     "venue_code": """
         print     | issued                                                          | printed     | VO VK VS
@@ -337,7 +353,8 @@ def filled(fields: tuple[Field, ...]) -> dict[str, Any]:
     return made
 
 
-WALKED = sorted(set(TABLES) - {"venue_code", "log_query", "kiosk", "backup", "hold"})  # those have tests of their own
+OWN_TESTS = {"venue_code", "log_query", "kiosk", "backup", "hold", "notice"}
+WALKED = sorted(set(TABLES) - OWN_TESTS)
 
 
 @pytest.mark.parametrize("name", WALKED)
@@ -376,7 +393,12 @@ def test_every_step_can_really_be_taken_and_leads_where_it_says(house: House, na
 
 
 def test_states_of_rows_are_those_of_their_workflows() -> None:
-    for states, name in ((CodeState, "venue_code"), (KioskState, "kiosk"), (QueryState, "log_query")):
+    for states, name in (
+        (CodeState, "venue_code"),
+        (KioskState, "kiosk"),
+        (QueryState, "log_query"),
+        (NoticeState, "notice"),
+    ):
         assert {one.value for one in states} == {state.name for state in machines()[name].states}
 
 
