@@ -16,7 +16,6 @@ from server.vault.custody import CUSTODY_FILE, SEALED_FILE, Custody, combine, he
 from server.vault.errors import VaultError
 from server.vault.keyfile import VaultSecrets, read_keys, spoken, write_keys, write_public
 from server.vault.log import AccessLog
-from server.vault.sheets import draw_sheet
 
 
 def configure(parser: argparse.ArgumentParser, where: Callable[[argparse.ArgumentParser], None]) -> None:
@@ -60,6 +59,8 @@ def run(args: argparse.Namespace, desk: Desk) -> int:
 
 
 def _split(args: argparse.Namespace, desk: Desk) -> int:
+    from server.vault.sheets import draw_sheet  # a drawing library, which no other use of the vault loads
+
     holders = [name.strip() for name in args.holders.split(",")]
     keys = read_keys(desk.folder, desk.passphrase(False))
     try:

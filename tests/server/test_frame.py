@@ -11,7 +11,7 @@ from types import ModuleType
 import pytest
 from flask import Blueprint, Flask
 
-import server
+import server.application
 from config.errors import ConfigError
 from config.server import ServerSettings, load_server_settings
 from server import create_app
@@ -39,7 +39,7 @@ def test_an_application_with_such_a_route_cannot_be_made(
     blueprint.add_url_rule("/forgotten", "page", lambda: "secret")
     forgotten.blueprint = blueprint  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "server.forgotten.views", forgotten)
-    monkeypatch.setattr(server, "SUBJECTS", (*server.SUBJECTS, "forgotten"))
+    monkeypatch.setattr(server.application, "SUBJECTS", (*server.application.SUBJECTS, "forgotten"))
     initialise(settings, now=NOON)
     with pytest.raises(LookupError, match="forgotten.page"):
         create_app(settings)
