@@ -7,17 +7,21 @@ on a real PostgreSQL, except browser tests: what a browser sees does not depend 
 
 from __future__ import annotations
 
+import functools
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from argon2 import PasswordHasher
 from flask import Flask
+from jinja2.bccache import Bucket, BytecodeCache
+from werkzeug.routing import Rule
 
 from config.server import ServerSettings
-from server import create_app
+from server import create_app, keystore
 from server.accounts import passwords
 from server.context import House
 from server.setup import initialise
@@ -36,11 +40,47 @@ def quick_passwords(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(passwords, "_NOBODY", NOBODY)
 
 
+class _Templates(BytecodeCache):
+    """Templates compiled by one application of this process serve the next one."""
+
+    def __init__(self) -> None:
+        self._compiled: dict[str, bytes] = {}
+
+    def load_bytecode(self, bucket: Bucket) -> None:
+        if bucket.key in self._compiled:
+            bucket.bytecode_from_string(self._compiled[bucket.key])
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        self._compiled[bucket.key] = bucket.bytecode_to_string()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_applications() -> Iterator[None]:
+    """Each test gets an application of its own; what comes out the same for all of them is worked out once: compiled
+    templates, the functions that build addresses, and the key that a passphrase is stretched to."""
+    compiled: dict[tuple[object, ...], Any] = {}
+    compile_builder = Rule._compile_builder
+
+    def remembered(rule: Rule, append_unknown: bool = True) -> Any:
+        key = (*rule._trace, repr(rule.defaults), append_unknown)
+        if key not in compiled:
+            compiled[key] = compile_builder(rule, append_unknown)
+        return compiled[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Rule, "_compile_builder", remembered)
+        patch.setattr(Flask, "jinja_options", {"bytecode_cache": _Templates()})
+        patch.setattr(keystore, "_stretch", functools.cache(keystore._stretch))
+        yield
+
+
 # Rooms whose SQL, locks or triggers differ between the stores; the others run on PostgreSQL with --store=everywhere,
 # which takes the whole suite over its quarter of an hour on two cores.
 STORE_ROOMS = frozenset({"ingest", "retention", "backups", "worker", "scale", "search", "accounts"})
 STORE_FILES = frozenset(
-    "test_audit test_database test_postgresql test_kernel test_checking test_sessions test_query_pages".split()
+    (
+        "test_audit test_database test_postgresql test_kernel test_inbox test_checking test_sessions test_query_pages"
+    ).split()
 )
 
 
