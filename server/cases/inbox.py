@@ -2,15 +2,19 @@
 
 The rule is the kernel's own, said in SQL: the role reaches every place of the case, it is theirs to do, and duties
 are separate. A case that a clock has escalated is in the inbox of those it was escalated to as well.
+
+Most open cases wait for nobody: a code in use, a kiosk at its door. So the inbox is gathered by looking up the states
+in which somebody has something to do, and not by holding every case against every rule.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Select, and_, exists, false, func, or_, select
-from sqlalchemy.orm import Session, joinedload
+from sqlalchemy import ColumnElement, CompoundSelect, Select, and_, exists, false, func, or_, select, union_all
+from sqlalchemy.orm import InstrumentedAttribute, Session, joinedload
 
 from server.accounts.rights import Person
 from server.accounts.roles import Role
@@ -22,12 +26,13 @@ from server.cases.registry import machines
 
 def waits_for(somebody: Person, machine: str = "") -> ColumnElement[bool]:
     """The SQL condition over `Case`: it waits for *somebody*; with *machine* only cases of that one."""
-    parts: list[ColumnElement[bool]] = []
-    for one in machines().values():
-        if machine in {"", one.name}:
-            parts += [_by_step(one, step, somebody) for step in one.steps if _concerns(step, somebody)]
-            parts += _by_escalation(one, somebody)
-    return and_(Case.closed_at.is_(None), or_(false(), *parts))
+    looked_at = [one for one in machines().values() if machine in {"", one.name}]
+    # `correlate(None)`: each looks through the table by itself, whatever query it is that is narrowed by them
+    found = [
+        select(Case.id).where(Case.closed_at.is_(None), look_up).correlate(None)
+        for look_up in _look_ups(looked_at, somebody)
+    ]
+    return Case.id.in_(union_all(*found)) if found else false()
 
 
 def waiting(reading: Session, somebody: Person, *, limit: int, machine: str = "", after: str = "") -> Sequence[Case]:
@@ -58,34 +63,30 @@ def unread(reading: Session, somebody: Person, limit: int) -> Sequence[CaseNote]
 
 def visible_to(somebody: Person, machine: str = "") -> ColumnElement[bool]:
     """The SQL condition over `Case`: `kernel.may_see` holds for *somebody*."""
-    parts: list[ColumnElement[bool]] = [Case.assignee_id == somebody.id, _own(somebody)]
+    parts = [Case.assignee_id == somebody.id, Case.opened_by == somebody.id, Case.person_id == somebody.id]
     for one in machines().values():
-        if machine not in {"", one.name}:
-            continue
-        parts += _by_escalation(one, somebody)
-        for narrower in {state.readers for state in one.states}:
-            states = [state.name for state in one.states if state.readers == narrower]
-            roles = one.readers if narrower is None else narrower
-            if roles & _roles(somebody):
-                parts.append(and_(Case.machine == one.name, Case.state.in_(states), reaches(somebody, roles)))
+        if machine in {"", one.name}:
+            parts += [and_(part, reaches(somebody, roles)) for roles, part in _readable(one, somebody)]
     found = or_(*parts)
     return and_(Case.machine == machine, found) if machine else found
 
 
+def ids_near(somebody: Person, machine: Machine) -> CompoundSelect[str]:
+    """Look-ups that find every case of *machine* for which `visible_to` holds, some twice, and perhaps own cases of
+    other machines: for somebody who sees little of much."""
+    mine = (Case.assignee_id == somebody.id, Case.opened_by == somebody.id, Case.person_id == somebody.id)
+    return union_all(
+        *(select(Case.id).where(part) for part in (*mine, *_in_places(_readable(machine, somebody), somebody)))
+    )
+
+
 def reaches(somebody: Person, roles: frozenset[Role]) -> ColumnElement[bool]:
     """The SQL condition over `Case`: one of *roles*, as *somebody* has them, covers every place of it."""
-    grants = [grant for grant in somebody.grants if grant.role in roles]
-    areas = tuple(grant.area_path for grant in grants if grant.area_path is not None)
-    venues = [grant.venue_id for grant in grants if grant.venue_id is not None]
-    if not areas and not venues:
+    scope = _Scope.of(somebody, roles)
+    if scope.is_empty:
         return false()
-    one_place = or_(false(), *(within(Case.area_path, top) for top in areas))
-    each_place = or_(false(), *(within(CasePlace.area_path, top) for top in areas))
-    if venues:
-        one_place = or_(one_place, Case.venue_id.in_(venues))
-        each_place = or_(each_place, CasePlace.venue_id.in_(venues))
-    outside = exists().where(CasePlace.case_id == Case.id).where(~func.coalesce(each_place, False))
-    return or_(and_(Case.is_spread.is_(False), one_place), and_(Case.is_spread.is_(True), ~outside))
+    at_one = or_(*scope.holds(Case.area_path, Case.venue_id))
+    return or_(and_(Case.is_spread.is_(False), at_one), and_(Case.is_spread.is_(True), scope.holds_each_place()))
 
 
 def oldest_deadline_first(rows: Select[Case]) -> Select[Case]:
@@ -100,8 +101,107 @@ def _later(last: Case) -> ColumnElement[bool]:
     return or_(Case.due_at > last.due_at, Case.due_at.is_(None), and_(Case.due_at == last.due_at, behind))
 
 
-def _roles(somebody: Person) -> frozenset[Role]:
-    return frozenset(grant.role for grant in somebody.grants)
+@dataclass(frozen=True, slots=True)
+class _Scope:
+    """Where somebody has one of some roles."""
+
+    areas: tuple[str, ...]
+    venues: tuple[bytes, ...]
+
+    @classmethod
+    def of(cls, somebody: Person, roles: frozenset[Role]) -> _Scope:
+        grants = [grant for grant in somebody.grants if grant.role in roles]
+        areas = {grant.area_path for grant in grants if grant.area_path is not None}
+        return cls(
+            tuple(sorted(areas)), tuple(sorted({grant.venue_id for grant in grants if grant.venue_id is not None}))
+        )
+
+    @property
+    def is_empty(self) -> bool:
+        return not self.areas and not self.venues
+
+    def holds(
+        self, path: InstrumentedAttribute[str], venue_id: InstrumentedAttribute[bytes | None]
+    ) -> list[ColumnElement[bool]]:
+        """What a place in the scope fulfils one of; by area and by venue, since each has an index of its own."""
+        found = [or_(*(within(path, top) for top in self.areas))] if self.areas else []
+        return [*found, venue_id.in_(self.venues)] if self.venues else found
+
+    def holds_each_place(self) -> ColumnElement[bool]:
+        """The SQL condition over a case of several places: none of them lies outside of the scope."""
+        inside = or_(*self.holds(CasePlace.area_path, CasePlace.venue_id))
+        return ~exists().where(CasePlace.case_id == Case.id).where(~func.coalesce(inside, False))
+
+
+def _look_ups(looked_at: Iterable[Machine], somebody: Person) -> Iterator[ColumnElement[bool]]:
+    """The conditions over an open `Case` that together are the inbox; an index finds what each of them names."""
+    for machine in looked_at:
+        yield from _by_own_steps(machine, somebody)
+    parts = (part for one in looked_at for part in (*_by_steps(one, somebody), *_by_escalation(one, somebody)))
+    yield from _in_places(parts, somebody)
+
+
+def _in_places(
+    parts: Iterable[tuple[frozenset[Role], ColumnElement[bool]]], somebody: Person
+) -> Iterator[ColumnElement[bool]]:
+    """Each of *parts* where *somebody* has its roles: once for each way in which a case can lie there."""
+    spread: list[ColumnElement[bool]] = []
+    for roles, part in parts:
+        scope = _Scope.of(somebody, roles)
+        if not scope.is_empty:
+            for place in scope.holds(Case.area_path, Case.venue_id):
+                yield and_(part, Case.is_spread.is_(False), place)
+            spread.append(and_(part, scope.holds_each_place()))
+    if spread:  # few cases lie at several places; one look at all of them
+        yield and_(Case.is_spread.is_(True), or_(*spread))
+
+
+def _by_own_steps(machine: Machine, somebody: Person) -> Iterator[ColumnElement[bool]]:
+    """What waits for somebody because it is theirs, wherever it lies."""
+    for step in machine.steps:
+        if (step.is_own or step.is_about) and _concerns(step, somebody):
+            part = and_(Case.machine == machine.name, _turn(step, somebody))
+            yield and_(part, Case.person_id == somebody.id)
+            if not step.is_about:
+                yield and_(part, Case.opened_by == somebody.id)
+
+
+def _by_steps(machine: Machine, somebody: Person) -> list[tuple[frozenset[Role], ColumnElement[bool]]]:
+    """What waits for roles that somebody has, with those roles; where they have them stands elsewhere."""
+    work: dict[frozenset[Role], list[Step]] = {}
+    for step in machine.steps:
+        if not (step.is_own or step.is_about) and _concerns(step, somebody):
+            work.setdefault(step.roles & _roles(somebody), []).append(step)
+    found = []
+    for roles, steps in work.items():
+        states = sorted({state for step in steps for state in step.sources})
+        by_index = and_(Case.machine == machine.name, Case.state.in_(states))
+        if any(step.by_assignee or step.apart_from for step in steps):
+            by_index = and_(by_index, or_(*(_turn(step, somebody) for step in steps)))
+        found.append((roles, by_index))
+    return found
+
+
+def _readable(machine: Machine, somebody: Person) -> list[tuple[frozenset[Role], ColumnElement[bool]]]:
+    """What roles that somebody has may read, with those roles."""
+    readable: dict[frozenset[Role], list[str]] = {}
+    for state in machine.states:
+        if roles := machine.readers_in(state.name) & _roles(somebody):
+            readable.setdefault(roles, []).append(state.name)
+    found = [(roles, and_(Case.machine == machine.name, Case.state.in_(states))) for roles, states in readable.items()]
+    return [*found, *_by_escalation(machine, somebody)]
+
+
+def _by_escalation(machine: Machine, somebody: Person) -> list[tuple[frozenset[Role], ColumnElement[bool]]]:
+    """What a clock has shown to roles that somebody has, with those roles."""
+    return [
+        (
+            clock.escalates_to & _roles(somebody),
+            and_(Case.machine == machine.name, Case.clock == clock.name, Case.escalated_at.is_not(None)),
+        )
+        for clock in machine.clocks
+        if clock.escalates_to & _roles(somebody)
+    ]
 
 
 def _concerns(step: Step, somebody: Person) -> bool:
@@ -111,12 +211,9 @@ def _concerns(step: Step, somebody: Person) -> bool:
     return bool(step.roles & _roles(somebody)) or ((step.is_own or step.is_about) and not step.roles)
 
 
-def _by_step(machine: Machine, step: Step, somebody: Person) -> ColumnElement[bool]:
-    parts: list[ColumnElement[bool]] = [Case.machine == machine.name, Case.state.in_(step.sources)]
-    if step.is_about:
-        parts.append(Case.person_id == somebody.id)
-    else:
-        parts.append(_own(somebody) if step.is_own else reaches(somebody, step.roles))
+def _turn(step: Step, somebody: Person) -> ColumnElement[bool]:
+    """The case is where *step* begins, and *somebody*'s part in it does not stand against it."""
+    parts: list[ColumnElement[bool]] = [Case.state.in_(step.sources)]
     if step.by_assignee:
         parts.append(or_(Case.assignee_id.is_(None), Case.assignee_id == somebody.id))
     if OPENED in step.apart_from:
@@ -129,18 +226,5 @@ def _by_step(machine: Machine, step: Step, somebody: Person) -> ColumnElement[bo
     return and_(*parts)
 
 
-def _by_escalation(machine: Machine, somebody: Person) -> list[ColumnElement[bool]]:
-    return [
-        and_(
-            Case.machine == machine.name,
-            Case.clock == clock.name,
-            Case.escalated_at.is_not(None),
-            reaches(somebody, clock.escalates_to),
-        )
-        for clock in machine.clocks
-        if clock.escalates_to & _roles(somebody)
-    ]
-
-
-def _own(somebody: Person) -> ColumnElement[bool]:
-    return or_(Case.opened_by == somebody.id, Case.person_id == somebody.id)
+def _roles(somebody: Person) -> frozenset[Role]:
+    return frozenset(grant.role for grant in somebody.grants)
