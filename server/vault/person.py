@@ -95,6 +95,18 @@ def _tag(place: bytes, kind: str, value: str) -> bytes:
     return hashlib.blake2b(f"{kind} {value}".encode(), digest_size=TAG_BYTES, key=place).digest()
 
 
+def tag_state(place: bytes, kind: PersonKind) -> hashlib.blake2b:
+    """A state to copy for each tag of *kind* at the venue and day of *place*; then comes the number in normal form."""
+    return hashlib.blake2b(f"{kind._value_} ".encode(), digest_size=TAG_BYTES, key=place)
+
+
+def tag_from(state: hashlib.blake2b, number: bytes) -> bytes:
+    """The tag of *number*, in normal form, from a `tag_state`; what `Person.tag_under` makes."""
+    one = state.copy()
+    one.update(number)
+    return one.digest()
+
+
 def place_key(key: bytes, venue: bytes, day: int) -> bytes:
     """The key of all tags of one kind at one venue on one UTC day (counted from 1970): drawn once, used for many."""
     return hmac.digest(key, b"gatehouse place 1" + venue + day.to_bytes(8, "big", signed=True), "sha256")

@@ -6,11 +6,14 @@ index are looked at, each with its type and bounds: this is what lets one core t
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from protocol import cbor
 from protocol.credentials.identity import identity_info, open_identity
 from protocol.errors import ProtocolError
+from protocol.gist import quick_gist
 from protocol.passage import PAD_TO, VENUE_ID_BYTES, Header, Personal
 from protocol.sealing import EpochOpener
 from protocol.words import CredentialKind, Direction, EntryMode, Outcome
@@ -22,10 +25,13 @@ from server.vault.person import (
     PersonKind,
     code_key,
     place_key,
+    tag_from,
     tag_of_code,
     tag_of_nobody,
     tag_of_text,
+    tag_state,
 )
+from server.vault.quick import read_numbers
 from server.vault.wire import SealedRecord
 
 # A code lives 10 minutes at most, a door allows a minute either way (protocol/credentials/policy.py), and the clocks of
@@ -43,7 +49,16 @@ _OUT, _PHONE, _HEALTH_CODE, _ADMIT = (
 _ID, _TEL = PersonKind.ID_NUMBER, PersonKind.PHONE
 _NUMBERS = ((2, _ID), (3, _TEL), (9, _TEL))  # fields of the personal part: ID number, phone, the helper's phone
 Map = dict[int, object]
-Places = tuple[bytes, bytes, bytes]  # keys of ID numbers, phones and codes at one venue on one day
+
+
+class Place(NamedTuple):
+    """The keys of one venue on one day, and with the first two a state to copy for each tag."""
+
+    id_numbers: bytes
+    phones: bytes
+    codes: bytes
+    id_tags: hashlib.blake2b
+    phone_tags: hashlib.blake2b
 
 
 class Tagger:
@@ -54,11 +69,37 @@ class Tagger:
         self._code_key = code_key(keys.id_number_tags)
         self._identity_keys = [secret.load() for secret in keys.identity]
         self._in_full = in_full
-        self._places: dict[tuple[bytes, int], Places] = {}
+        self._places: dict[tuple[bytes, int], Place] = {}
 
     def entry(self, record: SealedRecord, opener: EpochOpener) -> Entry:
         """Open *record* and tag everybody it names; raises ProtocolError when a part of it is not as agreed."""
         clear = opener.open(record.sequence, record.header, record.sealed)
+        gist, numbers = quick_gist(record.header), read_numbers(clear)
+        if gist is None or numbers is None or gist.mode == _PHONE:
+            return self._thorough(record, clear)
+        sequence, kiosk, venue, _, at_ms, _, direction, _, credential, _, _, outcome, _, _ = gist
+        if sequence != record.sequence or kiosk != record.kiosk:
+            raise ProtocolError("record: its header is of another record", code="foreign_header")
+        id_number, phone, pseudonym, cti = numbers
+        place = self._places.get((venue, at_ms // DAY_MS)) or self._new_place(venue, at_ms // DAY_MS)
+        tags: tuple[bytes, ...]
+        if id_number is not None or phone is not None:
+            tags = tuple(
+                [
+                    tag_from(state, number)
+                    for state, number in ((place.id_tags, id_number), (place.phone_tags, phone))
+                    if number is not None
+                ]
+            )
+        else:
+            tags = (tag_of_nobody(place.id_numbers, kiosk, sequence),)
+        codes: tuple[CodeUse, ...] = ()
+        if cti and credential == _HEALTH_CODE:
+            codes = self._uses(venue, at_ms, cti, pseudonym, outcome == _ADMIT)
+        return Entry(tags, kiosk, sequence, record.epoch, venue, at_ms, direction == _OUT, codes)
+
+    def _thorough(self, record: SealedRecord, clear: bytes) -> Entry:
+        """The same of any record, by way of the decoder."""
         header, fields = _decoded(record, clear)
         venue, at_ms = header.get(4), header.get(6)
         if (
@@ -76,14 +117,15 @@ class Tagger:
         for kind, text in self._named(record, clear, header, fields):
             if type(text) is not str or len(text) > MAX_VALUE:
                 raise ProtocolError("personal part: a number is not a short text", code="bad_field")
-            tag = tag_of_text(place[0] if kind is _ID else place[1], kind, text)
+            tag = tag_of_text(place.id_numbers if kind is _ID else place.phones, kind, text)
             if tag is not None and tag not in tags:
                 tags.append(tag)
         if not tags:
-            tags.append(tag_of_nobody(place[0], record.kiosk, record.sequence))
+            tags.append(tag_of_nobody(place.id_numbers, record.kiosk, record.sequence))
         codes: tuple[CodeUse, ...] = ()
         if 5 in fields and header.get(12) == _HEALTH_CODE:
-            codes = self._uses(venue, at_ms, fields, header.get(15) == _ADMIT)
+            cti, pseudonym = _id(fields[5]), _id(fields.get(4))
+            codes = self._uses(venue, at_ms, cti, pseudonym, header.get(15) == _ADMIT) if cti else ()
         is_out = header.get(10) == _OUT
         return Entry(tuple(tags), record.kiosk, record.sequence, record.epoch, venue, at_ms, is_out, codes)
 
@@ -98,14 +140,15 @@ class Tagger:
         named = [(kind, fields[number]) for number, kind in _NUMBERS if number in fields]
         return [*named, *self._on_code(fields)] if 6 in fields else named
 
-    def _new_place(self, venue: bytes, day: int) -> Places:
+    def _new_place(self, venue: bytes, day: int) -> Place:
         if len(self._places) >= MAX_CACHED_PLACES:
             self._places.clear()
         id_place, phone_place, code_place = (
             place_key(key, venue, day) for key in (self._id_key, self._phone_key, self._code_key)
         )
-        self._places[venue, day] = id_place, phone_place, code_place
-        return self._places[venue, day]
+        place = Place(id_place, phone_place, code_place, tag_state(id_place, _ID), tag_state(phone_place, _TEL))
+        self._places[venue, day] = place
+        return place
 
     def _on_code(self, fields: Map) -> Sequence[tuple[PersonKind, object]]:
         """Whom the issuer sealed on the code; nobody when that does not open, as when it is looked at."""
@@ -121,15 +164,14 @@ class Tagger:
             return [(kind, text) for kind, text in ((_ID, identity.id_number), (_TEL, identity.phone)) if text]
         return ()
 
-    def _uses(self, venue: bytes, at_ms: int, fields: Map, is_admitted: bool) -> tuple[CodeUse, ...]:
+    def _uses(
+        self, venue: bytes, at_ms: int, cti: bytes, pseudonym: bytes | None, is_admitted: bool
+    ) -> tuple[CodeUse, ...]:
         """The use of a dynamic code, under the tag of its venue and day; near midnight under that of both days."""
-        cti, pseudonym = _id(fields[5]), _id(fields.get(4))
-        if not cti:
-            return ()
         uses = []
         for day in sorted({at_ms // DAY_MS, (at_ms + REUSED_WITHIN_MS) // DAY_MS}):
             place = self._places.get((venue, day)) or self._new_place(venue, day)
-            uses.append(CodeUse(tag_of_code(place[2], cti, pseudonym), day, is_admitted))
+            uses.append(CodeUse(tag_of_code(place.codes, cti, pseudonym), day, is_admitted))
         return tuple(uses)
 
 
