@@ -4,43 +4,24 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
-from selenium import webdriver
+from selenium.webdriver import Chrome
 
 from gatehouse.demo.street import PARTS, Part, Ports, Street
+from tests.browser import chromium, resize
 
 SCREEN = (1280, 800)
-
-
-@contextmanager
-def browser(width: int, height: int) -> Iterator[webdriver.Chrome]:
-    """A fresh headless Chromium of Debian's package."""
-    with tempfile.TemporaryDirectory() as profile:
-        options = webdriver.ChromeOptions()
-        options.binary_location = "/usr/bin/chromium"
-        for word in (
-            "--headless=new --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-sync"
-            f" --disable-background-networking --disable-component-update --hide-scrollbars --mute-audio"
-            f" --user-data-dir={profile} --window-size={width},{height} --force-device-scale-factor=1 --lang=zh-CN"
-        ).split():
-            options.add_argument(word)
-        driver = webdriver.Chrome(options=options, service=webdriver.ChromeService("/usr/bin/chromedriver"))
-        try:
-            driver.set_window_size(width, height + driver.execute_script("return outerHeight - innerHeight"))
-            yield driver
-        finally:
-            driver.quit()
 
 
 def take(folder: Path) -> None:
     """Write the pictures into *folder* as PNG files of modest size."""
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="gatehouse-pictures-") as top:
-        with Street(Path(top), Ports(18570, 18560), print) as street, browser(*SCREEN) as driver:
+        with Street(Path(top), Ports(18570, 18560), print) as street, chromium("--lang=zh-CN") as driver:
+            resize(driver, *SCREEN)
             driver.get(street.screen + "/")
             time.sleep(2)
             _save(driver, folder / "entrance-idle.png")
@@ -48,7 +29,7 @@ def take(folder: Path) -> None:
                 _walk_and_save(street, driver, part, folder / f"entrance-{name}.png")
 
 
-def _walk_and_save(street: Street, driver: webdriver.Chrome, part: Part, path: Path) -> None:
+def _walk_and_save(street: Street, driver: Chrome, part: Part, path: Path) -> None:
     street.thermometer.scene.set(part.scene)
     street.scene.show(street.code_of(part), part.style)
     _until(lambda: street.state().get("view") == "verdict")
@@ -67,7 +48,7 @@ def _until(is_so: Callable[[], bool], timeout_s: float = 20.0) -> None:
         time.sleep(0.05)
 
 
-def _save(driver: webdriver.Chrome, path: Path) -> None:
+def _save(driver: Chrome, path: Path) -> None:
     """A palette PNG: small, and sharp enough for type."""
     png = driver.get_screenshot_as_png()
     path.write_bytes(png)

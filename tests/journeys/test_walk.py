@@ -16,15 +16,15 @@ from zoneinfo import ZoneInfo
 
 import pytest
 import requests
-from selenium import webdriver
+from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import Select
 
-from docs.pictures import browser
 from gatehouse.demo.console import Visitor
 from gatehouse.demo.processes import DemoError
 from gatehouse.demo.street import PARTS, Part, Ports, Street
 from server.demo import PHONE, RESIDENTS, VENUE_ID
+from tests.browser import chromium, resize
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser, pytest.mark.timeout(600)]
 
@@ -47,8 +47,9 @@ def street(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Street]:
 
 
 @pytest.fixture(scope="module")
-def screen(street: Street) -> Iterator[webdriver.Chrome]:
-    with browser(1280, 800) as driver:
+def screen(street: Street) -> Iterator[Chrome]:
+    with chromium("--lang=zh-CN") as driver:
+        resize(driver, 1280, 800)
         driver.get(street.screen + "/")
         yield driver
 
@@ -60,7 +61,7 @@ def until(is_so: Callable[[], object], what: str, timeout_s: float = 40.0) -> No
         time.sleep(0.05)
 
 
-def words(driver: webdriver.Chrome) -> str:
+def words(driver: Chrome) -> str:
     return str(driver.execute_script("return document.body.innerText"))
 
 
@@ -79,7 +80,7 @@ def leave(street: Street) -> None:
     ("part", "word", "face"), [(WELL, "请进", "pass"), (RED, "请止步", "stop"), (EXPIRED, "人工核验", "check")]
 )
 def test_a_visitor_sees_the_verdict_on_the_screen(
-    street: Street, screen: webdriver.Chrome, part: Part, word: str, face: str
+    street: Street, screen: Chrome, part: Part, word: str, face: str
 ) -> None:
     step_up(street, part)
     until(lambda: word in words(screen), f"{word} on the screen")
@@ -103,7 +104,8 @@ def test_an_investigator_sees_an_admitted_person_masked_and_only_after_approval(
     assert street.walk(WELL) == "admit"
     until(lambda: street.state()["banner"]["unsent"] == 0, "the passage at the server")
     resident = next(r for r in RESIDENTS if r.name == WELL.resident)
-    with browser(1280, 900) as driver:
+    with chromium("--lang=zh-CN") as driver:
+        resize(driver, 1280, 900)
         driver.get(f"{street.base}/sign-in")
         driver.find_element(By.NAME, "name").send_keys("investigator")
         driver.find_element(By.NAME, "password").send_keys(street.password)
@@ -136,7 +138,7 @@ def test_an_investigator_sees_an_admitted_person_masked_and_only_after_approval(
     assert "investigator" in shown, "the watermark names who looked"
 
 
-def _choose_venue(driver: webdriver.Chrome) -> None:
+def _choose_venue(driver: Chrome) -> None:
     boxes = driver.find_elements(By.CSS_SELECTOR, f"[name=venues][value='{VENUE_ID.hex()}']")
     if boxes:
         boxes[0].click()
@@ -144,7 +146,7 @@ def _choose_venue(driver: webdriver.Chrome) -> None:
         Select(driver.find_element(By.NAME, "venues")).select_by_value(VENUE_ID.hex())
 
 
-def _send(driver: webdriver.Chrome) -> None:
+def _send(driver: Chrome) -> None:
     driver.find_element(By.CSS_SELECTOR, "main form[method=post] button").click()
 
 

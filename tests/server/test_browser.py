@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 from flask import Flask
 from PIL import Image
-from selenium import webdriver
 from selenium.common.exceptions import TimeoutException
+from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support import expected_conditions
@@ -33,6 +33,7 @@ from server.demo import VENUE_ID, seed
 from server.kiosks.models import EnrolmentCode, Kiosk
 from server.residents.models import HealthStatus
 from server.setup import initialise
+from tests.browser import chromium, policy_complaints, resize
 from tests.server.people import NOON, PASSWORD, PASSWORD_ALONE, Clock
 from tests.server.vaults import publish_vault
 
@@ -45,7 +46,7 @@ V = VENUE_ID.hex()
 class Console:
     """What a person does with the browser, in the person's words."""
 
-    def __init__(self, driver: webdriver.Chrome, address: str) -> None:
+    def __init__(self, driver: Chrome, address: str) -> None:
         self.driver, self.address = driver, address
 
     def open(self, path: str) -> None:
@@ -85,14 +86,10 @@ class Console:
         return str(self.driver.execute_script("return document.body ? document.body.innerText : ''"))
 
     def is_phone(self) -> None:
-        self._screen(390, 844, mobile=True)
+        resize(self.driver, 390, 844, mobile=True)
 
     def is_desk(self) -> None:
-        self._screen(1200, 860, mobile=False)
-
-    def _screen(self, width: int, height: int, *, mobile: bool) -> None:
-        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": mobile}
-        self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+        resize(self.driver, 1200, 860)
 
     def picture(self, name: str, folder: Path) -> None:
         """Keep what is shown now: always in the test's folder, and in the manual when asked to."""
@@ -152,30 +149,12 @@ def _kiosk(n: int, name: str, seen: datetime, unsent_s: int | None) -> Kiosk:
 
 
 @pytest.fixture
-def console(live: tuple[Flask, str], tmp_path: Path) -> Iterator[Console]:
-    options = webdriver.ChromeOptions()
-    options.binary_location = "/usr/bin/chromium"
-    for switch in (
-        "--headless=new",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-background-networking",
-        "--disable-component-update",
-        "--disable-sync",
-        "--no-first-run",
-        f"--user-data-dir={tmp_path / 'chromium'}",
-        "--window-size=1200,860",
-    ):
-        options.add_argument(switch)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options, webdriver.ChromeService("/usr/bin/chromedriver"))
-    driver.set_page_load_timeout(60)
-    console = Console(driver, live[1])
-    console.is_desk()
-    yield console
-    complaints = [line["message"] for line in driver.get_log("browser") if "Content Security Policy" in line["message"]]
-    driver.quit()
-    assert complaints == []
+def console(live: tuple[Flask, str]) -> Iterator[Console]:
+    with chromium() as driver:
+        console = Console(driver, live[1])
+        console.is_desk()
+        yield console
+        assert policy_complaints(driver) == []
 
 
 def test_a_code_from_issue_to_poster_to_revocation(console: Console, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from selenium.webdriver.common.by import By
 from server.context import House
 from server.demo import VENUE_ID
 from server.kiosks.fleet_counting import count_new
-from tests.kiosk.screen.browser import chromium
+from tests.browser import chromium
 from tests.server.cases.test_cases_browser import violations
 from tests.server.people import NOON
 from tests.server.test_browser import Console

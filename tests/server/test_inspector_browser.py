@@ -19,7 +19,7 @@ from protocol.words import CredentialKind
 from server.bundles.parts import trust_list
 from server.context import House
 from server.demo import VENUE_ID
-from tests.kiosk.screen.browser import chromium
+from tests.browser import chromium
 from tests.server.people import NOON
 from tests.server.test_browser import Console
 from tests.server.test_browser import live as live  # the fixture

@@ -12,7 +12,7 @@ from config.screen import ScreenSettings
 from kiosk.actions import Action, ActionResult, SignIn
 from kiosk.screen import Screen
 from kiosk.screen_state import Text
-from tests.kiosk.screen.browser import chromium
+from tests.browser import chromium
 
 
 class Pressed:

@@ -18,7 +18,7 @@ from kiosk.panel_session import Operator
 from kiosk.screen import Screen
 from kiosk.screen_state import ScreenState
 from protocol.staff import StaffRole
-from tests.kiosk.screen.browser import chromium, resize
+from tests.browser import chromium, resize
 from tests.kiosk.screen.states import GALLERY, IDLE, INSPECTOR_VIEW
 from tests.kiosk.screen.test_looks import wait_until
 

@@ -20,7 +20,7 @@ from kiosk.actions import Acknowledge, Pause, Resume
 from kiosk.screen import Screen
 from kiosk.screen_state import Face, ScreenState
 from protocol.credentials.reasons import Reason
-from tests.kiosk.screen.browser import SIZES, resize
+from tests.browser import SIZES, resize
 from tests.kiosk.screen.conftest import Pressed
 from tests.kiosk.screen.states import GALLERY, IDLE, verdict
 

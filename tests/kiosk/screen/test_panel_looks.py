@@ -28,7 +28,7 @@ from kiosk.actions import (
 )
 from kiosk.panel_session import Operator
 from kiosk.screen import Screen
-from tests.kiosk.screen.browser import SIZES, resize
+from tests.browser import SIZES, resize
 from tests.kiosk.screen.conftest import Pressed
 from tests.kiosk.screen.states import IDLE, INSPECTOR_VIEW, verdict
 from tests.kiosk.screen.test_looks import violations, wait_until

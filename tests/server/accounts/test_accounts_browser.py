@@ -9,7 +9,6 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.virtual_authenticator import VirtualAuthenticatorOptions
 from werkzeug.serving import make_server
@@ -20,6 +19,7 @@ from server.accounts.models import AccountSession, User
 from server.context import House
 from server.demo import seed
 from server.setup import initialise
+from tests.browser import chromium
 from tests.kiosk.screen.test_looks import axe_source
 from tests.server.people import NOON, PASSWORD, Clock
 from tests.server.test_browser import Console
@@ -58,27 +58,11 @@ def site(tmp_path: Path, clock: Clock) -> Iterator[tuple[House, str]]:
 
 
 @pytest.fixture
-def console(site: tuple[House, str], tmp_path: Path) -> Iterator[Console]:
-    options = webdriver.ChromeOptions()
-    options.binary_location = "/usr/bin/chromium"
-    for switch in (
-        "--headless=new",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-background-networking",
-        "--disable-component-update",
-        "--disable-sync",
-        "--no-first-run",
-        f"--user-data-dir={tmp_path / 'chromium'}",
-    ):
-        options.add_argument(switch)
-    driver = webdriver.Chrome(options, webdriver.ChromeService("/usr/bin/chromedriver"))
-    driver.set_page_load_timeout(60)
-    driver.set_script_timeout(60)
-    console = Console(driver, site[1])
-    console.is_desk()
-    yield console
-    driver.quit()
+def console(site: tuple[House, str]) -> Iterator[Console]:
+    with chromium() as driver:
+        console = Console(driver, site[1])
+        console.is_desk()
+        yield console
 
 
 def look(console: Console, name: str, folder: Path) -> None:

@@ -19,7 +19,7 @@ from server.applications.models import CodeApplication
 from server.cases.models import Case
 from server.context import House
 from server.demo import VENUE_ID
-from tests.kiosk.screen.browser import chromium
+from tests.browser import chromium
 from tests.server.cases.test_cases_browser import violations
 from tests.server.files import PDF, picture, with_position
 from tests.server.people import Clock
@@ -29,10 +29,17 @@ from tests.server.test_browser import live as live  # the fixture
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 
-@pytest.fixture
-def driver() -> Iterator[Chrome]:
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Chrome]:
     with chromium() as found:
         yield found
+
+
+@pytest.fixture
+def driver(browser: Chrome) -> Chrome:
+    """The one browser of this module, with nobody signed in."""
+    browser.execute_cdp_cmd("Network.clearBrowserCookies", {})
+    return browser
 
 
 def fills(driver: Chrome, **fields: str) -> None:

@@ -12,7 +12,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.support.select import Select
 
 from server.demo import VENUE_ID
-from tests.kiosk.screen.browser import chromium
+from tests.browser import chromium
 from tests.kiosk.screen.test_looks import axe_source
 from tests.server.people import Clock
 from tests.server.test_browser import Console

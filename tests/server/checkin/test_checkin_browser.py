@@ -19,7 +19,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from PIL import Image
-from selenium.webdriver import Chrome, ChromeOptions, ChromeService
+from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import Select, WebDriverWait
 from sqlalchemy import select
@@ -34,6 +34,7 @@ from server.ingest.models import JournalRecord
 from server.residents.codes import close_identity
 from server.residents.models import Resident
 from server.vault.indexing import index_new
+from tests.browser import chromium, policy_complaints, resize
 from tests.kiosk.screen.test_looks import axe_source
 from tests.server.people import LIBRARY, NOON, PASSWORD, hang, open_code, sign_in
 from tests.server.queries.conftest import form as query_form
@@ -45,15 +46,6 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 PICTURES = Path(__file__).resolve().parents[3] / "docs" / "pictures"
 NAME, PHONE, CHILD = "欧阳小明", "13800138000", "欧阳一一"
-SWITCHES = (
-    "--headless=new",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-)
 
 
 @dataclass
@@ -105,8 +97,7 @@ class Phone:
                 image.convert("RGB").quantize(64).save(PICTURES / f"{name}.png", optimize=True)
 
     def screen(self, height: int = 720) -> None:
-        size = {"width": self.width, "height": height, "deviceScaleFactor": 1, "mobile": self.width < 600}
-        self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+        resize(self.driver, self.width, height, mobile=self.width < 600)
 
     def violations(self) -> list[str]:
         """What axe-core says against WCAG 2.2 AA and its best practices."""
@@ -127,24 +118,13 @@ class Phone:
 
 @contextlib.contextmanager
 def phone_in(folder: Path, *, script: bool = True) -> Iterator[Phone]:
-    options = ChromeOptions()
-    options.binary_location = "/usr/bin/chromium"
-    for switch in (*SWITCHES, f"--user-data-dir={folder / f'chromium-{script}'}"):
-        options.add_argument(switch)
     scripts = {} if script else {"profile.managed_default_content_settings.javascript": 2}
-    options.add_experimental_option("prefs", {"intl.accept_languages": "zh-CN,zh", **scripts})
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driver = Chrome(options, ChromeService("/usr/bin/chromedriver"))
-    phone = Phone(driver, folder)
-    phone.screen()
-    try:
+    prefs = {"intl.accept_languages": "zh-CN,zh", **scripts}
+    with chromium(prefs=prefs, logs=("browser", "performance")) as driver:
+        phone = Phone(driver, folder)
+        phone.screen()
         yield phone
-        complaints = [
-            line["message"] for line in driver.get_log("browser") if "Content Security Policy" in line["message"]
-        ]
-        assert complaints == []
-    finally:
-        driver.quit()
+        assert policy_complaints(driver) == []
 
 
 @pytest.fixture(scope="module")

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 import requests
-from selenium import webdriver
+from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.virtual_authenticator import Protocol, Transport, VirtualAuthenticatorOptions
 from selenium.webdriver.support.expected_conditions import url_changes, visibility_of_element_located
 from selenium.webdriver.support.ui import WebDriverWait
 
 from server.queries.models import QueryRow
+from tests.browser import chromium, policy_complaints
 from tests.server.people import LIBRARY, PASSWORD, sign_in
 from tests.server.queries.conftest import LI, OUYANG, form, store
 from tests.server.queries.site import Site, running_site
@@ -101,30 +102,15 @@ def test_a_plain_http_address_gets_no_password(site: Site) -> None:
 
 
 @pytest.fixture
-def chromium(tmp_path: Path) -> Iterator[webdriver.Chrome]:
-    options = webdriver.ChromeOptions()
-    options.binary_location = "/usr/bin/chromium"
-    for argument in (
-        "--headless=new",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-background-networking",
-        "--disable-component-update",
-        "--disable-sync",
-        "--no-first-run",
-        "--window-size=1180,1000",
-        f"--user-data-dir={tmp_path / 'chromium'}",
-    ):
-        options.add_argument(argument)
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService("/usr/bin/chromedriver"))
-    yield driver
-    driver.quit()
+def driver() -> Iterator[Chrome]:
+    with chromium("--window-size=1180,1000") as found:
+        yield found
 
 
 class Person:
     """Somebody in front of the browser."""
 
-    def __init__(self, driver: webdriver.Chrome, site: Site, pictures: Path | None = None) -> None:
+    def __init__(self, driver: Chrome, site: Site, pictures: Path | None = None) -> None:
         self.driver, self.site, self.pictures = driver, site, pictures
 
     def signs_in(self, name: str) -> None:
@@ -156,10 +142,10 @@ class Person:
 
 @pytest.mark.browser
 def test_a_passkey_approves_the_query_it_was_shown_and_no_other(
-    site: Site, chromium: webdriver.Chrome, request: pytest.FixtureRequest
+    site: Site, driver: Chrome, request: pytest.FixtureRequest
 ) -> None:
     pictures = request.config.cache.makedir("query-pages")
-    somebody = Person(chromium, site, Path(pictures))
+    somebody = Person(driver, site, Path(pictures))
     options = VirtualAuthenticatorOptions(
         protocol=Protocol.CTAP2,
         transport=Transport.INTERNAL,
@@ -167,17 +153,17 @@ def test_a_passkey_approves_the_query_it_was_shown_and_no_other(
         has_user_verification=True,
         is_user_verified=True,
     )
-    chromium.add_virtual_authenticator(options)
+    driver.add_virtual_authenticator(options)
 
     somebody.signs_in("district")
     somebody.opens("/queries/passkeys/")
     somebody.presses("form[data-passkey] button")
     assert "Not accepted yet" in somebody.reads()
     somebody.keeps("passkeys")
-    fingerprint = chromium.find_element(By.CSS_SELECTOR, "td.fingerprint").text
-    cookies = {cookie["name"]: cookie["value"] for cookie in chromium.get_cookies()}
+    fingerprint = driver.find_element(By.CSS_SELECTOR, "td.fingerprint").text
+    cookies = {cookie["name"]: cookie["value"] for cookie in driver.get_cookies()}
     file = site.folder / "district.offer"
-    link = chromium.find_element(By.CSS_SELECTOR, "td a").get_attribute("href")
+    link = driver.find_element(By.CSS_SELECTOR, "td a").get_attribute("href")
     assert link
     file.write_bytes(requests.get(link, cookies=cookies, timeout=20).content)
 
@@ -202,9 +188,9 @@ def test_a_passkey_approves_the_query_it_was_shown_and_no_other(
     somebody.opens(address)
     swapped = "document.querySelector('form[data-passkey]').dataset.challenge = arguments[0]"
     somebody.opens(other)
-    foreign = chromium.find_element(By.CSS_SELECTOR, "form[data-passkey]").get_attribute("data-challenge")
+    foreign = driver.find_element(By.CSS_SELECTOR, "form[data-passkey]").get_attribute("data-challenge")
     somebody.opens(address)
-    chromium.execute_script(swapped, foreign)
+    driver.execute_script(swapped, foreign)
     somebody.presses("form[data-passkey] button")
     assert "was not taken" in somebody.reads()
     assert state(site, address) == "reviewing"
@@ -223,12 +209,12 @@ def test_a_passkey_approves_the_query_it_was_shown_and_no_other(
     text = somebody.reads()
     assert "欧**明" in text and "110*************2X" in text and NAME not in text
     somebody.keeps("result")
-    chromium.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
-    marks = chromium.find_elements(By.CSS_SELECTOR, ".watermark span")
+    driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    marks = driver.find_elements(By.CSS_SELECTOR, ".watermark span")
     assert len(marks) == 24 and all(mark.is_displayed() and mark.text.startswith("epi 2") for mark in marks)
-    assert not chromium.find_element(By.CSS_SELECTOR, ".bar").is_displayed()
+    assert not driver.find_element(By.CSS_SELECTOR, ".bar").is_displayed()
     somebody.keeps("result-printed")
-    chromium.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+    driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
     somebody.opens("/queries/")
     somebody.keeps("mine")
     somebody.signs_in("officer")
@@ -236,21 +222,21 @@ def test_a_passkey_approves_the_query_it_was_shown_and_no_other(
     somebody.presses("main form button")
     assert "The log holds" in somebody.reads()
     somebody.keeps("looks")
-    problems = [entry for entry in chromium.get_log("browser") if "Content Security Policy" in entry["message"]]
+    problems = policy_complaints(driver)
     assert problems == []
 
 
 @pytest.mark.browser
-def test_a_passkey_without_its_owner_s_check_approves_nothing(site: Site, chromium: webdriver.Chrome) -> None:
-    somebody = Person(chromium, site)
+def test_a_passkey_without_its_owner_s_check_approves_nothing(site: Site, driver: Chrome) -> None:
+    somebody = Person(driver, site)
     options = VirtualAuthenticatorOptions(
         transport=Transport.INTERNAL, has_resident_key=True, has_user_verification=True, is_user_verified=False
     )
-    chromium.add_virtual_authenticator(options)
+    driver.add_virtual_authenticator(options)
     somebody.signs_in("district")
     somebody.opens("/queries/passkeys/")
-    before = chromium.current_url
-    chromium.find_element(By.CSS_SELECTOR, "form[data-passkey] button").click()
-    WebDriverWait(chromium, 20).until(visibility_of_element_located((By.CSS_SELECTOR, ".problem")))
+    before = driver.current_url
+    driver.find_element(By.CSS_SELECTOR, "form[data-passkey] button").click()
+    WebDriverWait(driver, 20).until(visibility_of_element_located((By.CSS_SELECTOR, ".problem")))
     assert "NotAllowedError" in somebody.reads()
-    assert not url_changes(before)(chromium)
+    assert not url_changes(before)(driver)
