@@ -141,7 +141,6 @@ class Person:
 
 
 @pytest.mark.browser
-@pytest.mark.browser
 def test_a_passkey_approves_the_query_it_was_shown_and_no_other(
     site: Site, driver: Chrome, request: pytest.FixtureRequest
 ) -> None:
@@ -227,7 +226,6 @@ def test_a_passkey_approves_the_query_it_was_shown_and_no_other(
     assert problems == []
 
 
-@pytest.mark.browser
 @pytest.mark.browser
 def test_a_passkey_without_its_owner_s_check_approves_nothing(site: Site, driver: Chrome) -> None:
     somebody = Person(driver, site)
