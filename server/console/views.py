@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from flask import Blueprint, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
-from sqlalchemy import ColumnElement, Select, and_, func, or_, select
+from sqlalchemy import Select, func, or_, select
 from sqlalchemy.orm import Session
 
 from server.accounts.models import User
@@ -22,7 +22,7 @@ from server.console.board import Line, decisions, open_decisions
 from server.console.words import ACTION_NAMES
 from server.context import house
 from server.db import session
-from server.kiosks.fleet import CONDITION_KINDS, CONDITION_NAMES, IN_SERVICE, Condition, is_in
+from server.kiosks.fleet import CONDITION_KINDS, CONDITION_NAMES, SERVING, Condition, condition_column
 from server.kiosks.models import Kiosk
 from server.venues.models import Venue
 from server.web.access import needs, signed_in
@@ -121,29 +121,28 @@ class Fleet:
 def _fleet(reading: Session, somebody: Person) -> Fleet:
     now, settings = house().now(), house().settings.fleet
     reach = somebody.reach(Permission.KIOSK_COUNTERS, Act.AGGREGATE)
-    unsent = and_(Kiosk.oldest_unsent_at.is_not(None), Kiosk.state.in_(IN_SERVICE))
-    columns: list[ColumnElement[int]] = [func.count().filter(is_in(shown, now, settings)) for shown in SHOWN_CONDITIONS]
-    row = reading.execute(
-        select(
-            func.min(Kiosk.last_seen_at).filter(is_in(Condition.UNREACHABLE, now, settings)),
-            func.min(Kiosk.oldest_unsent_at).filter(unsent),
-            func.count().filter(unsent),
-            *columns,
-        )
-        .select_from(Kiosk)
+    holds_unsent = func.count(Kiosk.oldest_unsent_at), func.min(Kiosk.oldest_unsent_at)
+    rows = reading.execute(
+        select(condition_column(now, settings), func.count(), func.min(Kiosk.last_seen_at), *holds_unsent)
         .where(reach.condition(Kiosk.area_path, Kiosk.venue_id))
-    ).one()
-    unreachable_since, oldest, unsent_count, *counts = row
+        .group_by("condition")
+    )
+    counts, seen, unsent_count, oldest = dict[Condition, int](), dict[Condition, datetime | None](), 0, None
+    for name, count, seen_at, unsent, unsent_since in rows:
+        condition = Condition(name)
+        counts[condition], seen[condition] = count, seen_at
+        if condition in SERVING and unsent_since is not None:
+            unsent_count, oldest = unsent_count + unsent, min(unsent_since, oldest or unsent_since)
     opens_list = somebody.holds(Permission.KIOSKS, Act.READ)
     doors = tuple(
         Line(
             CONDITION_NAMES[shown],
-            count,
+            counts.get(shown, 0),
             url_for("kiosks.index", condition=shown.value) if opens_list else None,
-            unreachable_since if shown is Condition.UNREACHABLE else None,
+            seen.get(shown) if shown is Condition.UNREACHABLE else None,
             CONDITION_KINDS[shown],
         )
-        for shown, count in zip(SHOWN_CONDITIONS, counts, strict=True)
+        for shown in SHOWN_CONDITIONS
     )
     url = url_for("kiosks.index", condition="unsent") if opens_list else None
     is_late = oldest is not None and oldest < now - timedelta(seconds=settings.unsent_alarm_s)

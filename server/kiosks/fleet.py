@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
 
-from sqlalchemy import ColumnElement, and_, or_
+from sqlalchemy import ColumnElement, Label, and_, case, or_
 
 from config.server import FleetSettings
 from protocol.aside import SINCE_PART
@@ -46,6 +46,7 @@ CONDITION_KINDS: dict[Condition, str] = {
     Condition.ALIVE: "good",
 }
 IN_SERVICE = tuple(state.value for state in MAY_EXCHANGE)
+SERVING = (Condition.WAITING, Condition.UNREACHABLE, Condition.STUCK, Condition.ALIVE)  # those of IN_SERVICE
 TROUBLE = (Condition.UNREACHABLE, Condition.STUCK)
 
 
@@ -82,6 +83,13 @@ def is_in(condition: Condition, now: datetime, settings: FleetSettings) -> Colum
         return and_(serving, Kiosk.last_seen_at >= seen_since, Kiosk.oldest_unsent_at < unsent_since)
     fine = or_(Kiosk.oldest_unsent_at.is_(None), Kiosk.oldest_unsent_at >= unsent_since)
     return and_(serving, Kiosk.last_seen_at >= seen_since, fine)
+
+
+def condition_column(now: datetime, settings: FleetSettings) -> Label[str]:
+    """The SQL column `condition`, of which each kiosk has the one that `condition_of` says: for counting all of them at
+    once, grouped by it. Asked in the order of how many there are, since no two can be true of one kiosk."""
+    order = (Condition.ALIVE, *(condition for condition in Condition if condition is not Condition.ALIVE))
+    return case(*((is_in(condition, now, settings), condition.value) for condition in order)).label("condition")
 
 
 # What a kiosk says of its card and its supply (kiosk/card_health.py), in words and with a sign; another word is shown

@@ -15,10 +15,19 @@ from server.accounts.rights import Person, Reach
 from server.accounts.roles import Act, Permission
 from server.areas.models import Area, is_within, within
 from server.context import house
-from server.kiosks.fleet import CONDITION_KINDS, CONDITION_NAMES, IN_SERVICE, Condition, condition_of, is_in
+from server.kiosks.fleet import (
+    CONDITION_KINDS,
+    CONDITION_NAMES,
+    IN_SERVICE,
+    SERVING,
+    Condition,
+    condition_column,
+    condition_of,
+    is_in,
+)
 from server.kiosks.fleet_counting import Hour
 from server.kiosks.fleet_findings import TEST_EVERY
-from server.kiosks.models import Kiosk, KioskState
+from server.kiosks.models import Kiosk
 from server.venues.models import Venue
 
 COUNTS = (Permission.KIOSK_COUNTERS, Act.READ, Act.AGGREGATE)
@@ -183,7 +192,8 @@ def _groups(reading: Session, area: Area, now: datetime) -> tuple[Group, ...]:
     below = and_(
         Kiosk.area_path >= Area.path, Kiosk.area_path < func.substr(Area.path, 1, func.length(Area.path) - 1) + "0"
     )
-    in_trouble = or_(is_in(Condition.UNREACHABLE, now, settings), is_in(Condition.STUCK, now, settings))
+    # unreachable or stuck: what is in service, has been heard of and is not alive
+    in_trouble = and_(Kiosk.last_seen_at.is_not(None), ~is_in(Condition.ALIVE, now, settings))
     rows = reading.execute(
         select(
             Area.code,
@@ -248,15 +258,19 @@ def _wrong(reading: Session, reach: Reach, now: datetime) -> tuple[Wrong, ...]:
     settings = house().settings.fleet
     is_off = func.abs(Kiosk.clock_offset_ms) >= settings.clock_alarm_ms
     old_test = or_(Kiosk.opening_test_at.is_(None), Kiosk.opening_test_at < now - TEST_EVERY)
+    rows = reading.execute(
+        select(
+            condition_column(now, settings), func.count(), func.count().filter(is_off), func.count().filter(old_test)
+        )
+        .where(reach.condition(Kiosk.area_path, Kiosk.venue_id))
+        .group_by("condition")
+    )
+    found = {Condition(row[0]): row[1:] for row in rows}
+    in_place = [found[condition] for condition in (*SERVING, Condition.SUSPENDED) if condition in found]
     counted = [
-        (CONDITION_NAMES[c], is_in(c, now, settings), c.value)
+        (CONDITION_NAMES[c], found[c][0] if c in found else 0, c.value)
         for c in (Condition.UNREACHABLE, Condition.STUCK, Condition.WAITING, Condition.SUSPENDED)
     ]
-    counted += [("Its clock is wrong.", is_off, ""), ("Its opening test is older than a day.", old_test, "")]
-    serving = Kiosk.state.in_((*IN_SERVICE, KioskState.SUSPENDED.value))
-    row = reading.execute(
-        select(*(func.count().filter(and_(serving, condition)) for _, condition, _ in counted))
-        .select_from(Kiosk)
-        .where(reach.condition(Kiosk.area_path, Kiosk.venue_id))
-    ).one()
-    return tuple(Wrong(label, count, shown) for (label, _, shown), count in zip(counted, row, strict=True) if count)
+    counted.append(("Its clock is wrong.", sum(row[1] for row in in_place), ""))
+    counted.append(("Its opening test is older than a day.", sum(row[2] for row in in_place), ""))
+    return tuple(Wrong(label, count, shown) for label, count, shown in counted if count)

@@ -13,13 +13,14 @@ import pytest
 import zxingcpp
 from cv2 import IMREAD_GRAYSCALE, imdecode
 from flask import Flask
+from sqlalchemy import select
 
 from config.server import FleetSettings
 from protocol.credentials import enrolment_code
 from protocol.enrolment import token_id, token_secret
 from server.audit import AuditEvent
 from server.context import House
-from server.kiosks.fleet import Condition, condition_of, is_in
+from server.kiosks.fleet import Condition, condition_column, condition_of, is_in
 from server.kiosks.models import EnrolmentCode, Kiosk
 from server.vault_keys import VaultKeysError, read_vault_keys
 from tests.server.people import KIOSK, LIBRARY, MARKET, NOON, Browser, Clock, put_kiosk, sign_in
@@ -54,6 +55,7 @@ def test_one_word_says_how_a_kiosk_is_doing_and_counting_agrees(
         for other in Condition:
             counted = reading.query(Kiosk).where(is_in(other, NOON, settings)).count()
             assert counted == (other is condition), other
+        assert reading.scalars(select(condition_column(NOON, settings))).all() == [condition.value]
 
 
 def test_the_home_page_counts_doors_and_links_to_the_list(
