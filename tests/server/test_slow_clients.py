@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import signal
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from flask import Flask
 
 from gatehouse.cli import main
 from server.web import serving
@@ -283,3 +285,12 @@ def test_a_body_over_the_limit_and_a_head_over_its_own_are_refused(reading: Read
 def test_no_path_of_a_request_gets_into_the_log() -> None:
     told = logging.LogRecord("waitress", logging.INFO, "", 0, "Client disconnected while serving /v/TOKEN", (), None)
     assert serving._without_paths(told) and "TOKEN" not in told.getMessage()
+
+
+def test_what_lives_as_long_as_a_worker_is_not_collected_again_and_again() -> None:
+    before, app = gc.get_freeze_count(), Flask("server")
+    try:
+        assert serving.settled(app) is app
+        assert gc.get_freeze_count() > before and not any(one is app for one in gc.get_objects())
+    finally:
+        gc.unfreeze()
