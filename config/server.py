@@ -152,6 +152,7 @@ class CaseSettings:
     query_hours: int = 4  # from request to decision, before somebody higher is called in
     notice_hours: int = 24  # a public notice, from sending to a decision
     notice_urgent_minutes: int = 30  # an urgent one, at night as well
+    index_minutes: int = 15  # the vault's index behind for longer raises a case
     daily_check_at: str = "20:00"  # by when each venue's daily check is done
     daily_check_reminder_hours: int = 2
     training_notice_days: int = 30  # before a pass ends
@@ -169,6 +170,7 @@ class CaseSettings:
             "query_hours",
             "notice_hours",
             "notice_urgent_minutes",
+            "index_minutes",
             "daily_check_reminder_hours",
             "training_notice_days",
             "training_min_hours",

@@ -30,6 +30,16 @@ def note_lag(database: Database, run: IndexRun, now: datetime) -> None:
         writing.merge(IndexLag(id=1, checked_at=now, behind=run.behind, oldest_at=oldest))
 
 
+def how_late(lag: IndexLag | None, now: datetime) -> timedelta | None:
+    """For how long searches have missed something; None when they miss nothing, or nothing was ever indexed."""
+    if lag is None:
+        return None
+    since = [lag.checked_at] if now - lag.checked_at > LATE_AFTER else []
+    if lag.oldest_at is not None:
+        since.append(lag.oldest_at)
+    return now - min(since) if since else None
+
+
 def lag_lines(lag: IndexLag | None, now: datetime) -> list[Line]:
     """What the console says of it: nothing while the index keeps up."""
     if lag is None:

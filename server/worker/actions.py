@@ -34,6 +34,7 @@ from server.retention.destroying import count_days, destroy_due, follow_the_vaul
 from server.vault.client import VaultClient
 from server.vault.indexing import index_new
 from server.vault.lag import note_lag
+from server.vault.workflow import follow_lag
 
 KEEP_UNUSED_CODES = timedelta(days=7)  # enrolment codes nobody used; the audit trail keeps that they were made
 KEEP_EARLY = timedelta(days=30)  # the newest records of a kiosk that never sent what lies before them
@@ -176,6 +177,13 @@ def reread_backups(house: House) -> Done:
     return Done(f"changed={len(list(reread(house)))}")
 
 
+def watch_index(house: House) -> Done:
+    """Raise a case when the vault's index stays behind, and close it when it has caught up."""
+    with house.database.writing() as writing:
+        opened = follow_lag(writing, house.now(), timedelta(minutes=house.settings.cases.index_minutes))
+    return Done("" if opened is None else f"opened={int(opened)}")
+
+
 def count_passages(house: House) -> Done:
     """Count the passages that came, hour by hour and area by area."""
     counted, again = count_new(house, house.now())
@@ -189,6 +197,7 @@ def _count(result: object) -> int:
 ACTIONS = (
     Action("publish_bundles", timedelta(seconds=5), publish_bundles),
     Action("index_passages", timedelta(seconds=2), index_passages),
+    Action("watch_index", timedelta(minutes=1), watch_index),
     Action("follow_vault_log", timedelta(minutes=1), follow_vault_log),
     Action("follow_all_destructions", timedelta(days=1), follow_all_destructions),
     Action("watch_looks", timedelta(minutes=5), watch_looks),

@@ -75,6 +75,10 @@ TABLES = {
         look  | failed             | looked_into | TS
         close | failed looked_into | closed      | TS
     """,
+    "index_lag": """
+        look     | behind             | looked_into | TS
+        catch_up | behind looked_into | caught_up   | -
+    """,
     "hold": """
         impose | requested | in_force | CC DC ST !
         refuse | requested | refused  | CC DC ST
