@@ -187,11 +187,15 @@ def sign1(
     ECDSA draws its own randomness inside `cryptography`; Ed25519 gives the same bytes every time. Raises CoseError
     when *key* is not of the type *alg* wants.
     """
-    header = {HEADER_ALG: int(alg)} | ({HEADER_KID: kid} if kid else {})
-    protected = encode(header)
+    protected = _protected(int(alg), kid)
     signature = sign_raw(_to_be_signed(protected, external_aad, payload), key, alg=alg)
-    message = [protected, {}, payload, signature]
-    return encode(cbor2.CBORTag(TAG_SIGN1, message) if tagged else message)
+    message = [protected, {}, payload, signature]  # byte strings and an empty map: nothing to put in order
+    return cbor2.dumps(cbor2.CBORTag(TAG_SIGN1, message) if tagged else message)
+
+
+@lru_cache(maxsize=64)  # whoever signs has a key or two
+def _protected(alg: int, kid: bytes) -> bytes:
+    return encode({HEADER_ALG: alg} | ({HEADER_KID: kid} if kid else {}))
 
 
 def sign_raw(signed: bytes, key: PrivateKey, *, alg: int) -> bytes:

@@ -58,13 +58,10 @@ _COLUMNS = (
 _journals, _epochs = cast(Table, Journal.__table__), cast(Table, Epoch.__table__)
 HELD_COLUMNS = (_journals.c.kiosk_id, _journals.c.sequence, _journals.c.head, _journals.c.early)
 _HELD = Statement(select(*HELD_COLUMNS).where(_journals.c.kiosk_id == bindparam("kiosk")).with_for_update())
-_MOVE = Statement(
+MOVE = Statement(
     update(_journals)
     .where(_journals.c.kiosk_id == bindparam("kiosk"))
-    .values(sequence=bindparam("to"), head=bindparam("its_hash"), changed_at=bindparam("now"))
-)
-_KNOWN_EPOCH = Statement(
-    select(_epochs.c.epoch).where(_epochs.c.kiosk_id == bindparam("kiosk"), _epochs.c.epoch == bindparam("named"))
+    .values(sequence=bindparam("sequence"), head=bindparam("its_hash"), changed_at=bindparam("now"))
 )
 _KNOWN_EPOCHS = select(_epochs.c.epoch).where(
     _epochs.c.kiosk_id == bindparam("kiosk"), _epochs.c.epoch.in_(bindparam("named", expanding=True))
@@ -113,13 +110,14 @@ def append(
     *,
     as_sent: bytes,
     journal: Held | None = None,
+    known_epochs: frozenset[bytes] = frozenset(),
 ) -> Appended:
     """Append the *prepared* records of *upload*; *as_sent* is kept when they prove a second history.
 
-    *journal* is the kiosk's when the caller has locked it already.
+    *journal* is the kiosk's when the caller has locked it already; *known_epochs* are some that have a key for sure.
 
     The steps: (1) lock the kiosk's journal, (2) does the upload begin where we are or before, (3) does what it
-    repeats agree with what we hold, (4) store the rest, (5) move the head.
+    repeats agree with what we hold, (4) store the rest. (5) is the caller's: MOVE the head when there were new records.
     """
     journal = journal or _locked_journal(writing, upload.kiosk, now)  # (1)
     if upload.after_sequence > journal.sequence:  # (2)
@@ -137,11 +135,11 @@ def append(
     stored: Sequence[Prepared] = ()
     new_fork: Fork | None = None
     if fresh:  # (4)
-        stored = _with_epochs(writing, upload.kiosk, fresh, now)
+        stored = _with_epochs(writing, upload.kiosk, fresh, now, known_epochs)
         _store(writing, upload.kiosk, stored, now)
         if journal.early:
             new_fork = _settle_early(writing, upload, fresh, journal, now)
-        journal = _moved(writing, journal, fresh[-1], now)  # (5)
+        journal = Held(journal.kiosk_id, fresh[-1].record.sequence, fresh[-1].hash, journal.early)
     is_all_new = len(fresh) == len(prepared)
     return Appended(
         Result.OK,
@@ -163,11 +161,12 @@ def append_own(writing: Session, journal_id: bytes, make: Callable[[int], Record
     chained = Prepared(record, record.hash_after(journal.head), read_gist(record.header), None)
     if chained.gist is None or (chained.gist.sequence, chained.gist.kiosk) != (record.sequence, journal_id):
         raise ValueError(f"our own record {record.sequence} carries the header of another one")
-    (stored,) = _with_epochs(writing, journal_id, [chained], now)
+    (stored,) = _with_epochs(writing, journal_id, [chained], now, frozenset())
     if stored.kind is not RecordKind.PASSAGE:
         raise ValueError(f"our own record {record.sequence} cannot be stored: {stored.reason}")
     _store(writing, journal_id, [stored], now)
-    _moved(writing, journal, chained, now)
+    values = {"kiosk": journal_id, "sequence": record.sequence, "its_hash": chained.hash, "now": now}
+    MOVE.run(writing.connection(), values)
     return record.sequence
 
 
@@ -195,14 +194,6 @@ def _locked_journal(writing: Session, kiosk: bytes, now: datetime) -> Held:
     return Held(*found)
 
 
-def _moved(writing: Session, journal: Held, newest: Prepared, now: datetime) -> Held:
-    """The journal with its head at *newest*."""
-    sequence, head = newest.record.sequence, newest.hash
-    values = {"kiosk": journal.kiosk_id, "to": sequence, "its_hash": head, "now": now}
-    _MOVE.run(writing.connection(), values)
-    return Held(journal.kiosk_id, sequence, head, journal.early)
-
-
 def _set_aside(stored: Sequence[Prepared]) -> tuple[tuple[int, str], ...]:
     """Which of the records that were stored just now are in quarantine, and why."""
     return tuple([(p.record.sequence, p.reason) for p in stored if p.gist is None and p.reason is not None])
@@ -224,15 +215,14 @@ def _held_hashes(writing: Session, journal: Held, first: int, last: int) -> dict
     return held
 
 
-def _with_epochs(writing: Session, kiosk: bytes, fresh: Sequence[Prepared], now: datetime) -> Sequence[Prepared]:
+def _with_epochs(
+    writing: Session, kiosk: bytes, fresh: Sequence[Prepared], now: datetime, sure: frozenset[bytes]
+) -> Sequence[Prepared]:
     """Store the epoch keys that *fresh* brings; sets aside what has no key or brings a second one."""
+    known: set[bytes] | frozenset[bytes] = sure
     named = {p.record.epoch for p in fresh}
-    connection = writing.connection()
-    if len(named) == 1:
-        (epoch,) = named
-        known = named if _KNOWN_EPOCH.row(connection, {"kiosk": kiosk, "named": epoch}) else set()
-    else:
-        known = set(connection.scalars(_KNOWN_EPOCHS, {"kiosk": kiosk, "named": list(named)}))
+    if named != sure:
+        known = set(writing.connection().scalars(_KNOWN_EPOCHS, {"kiosk": kiosk, "named": list(named)}))
     if known == named and not any(p.record.wrapped for p in fresh):
         return fresh
     checked, new_epochs = [], []

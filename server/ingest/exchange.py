@@ -14,12 +14,12 @@ from protocol.passage import Header
 from server.audit import Thing, audit
 from server.db import UtcDateTime
 from server.faults.reporting import STAFF_EVENT, report_by_staff
-from server.ingest.appending import HELD_COLUMNS, Appended, Held, Result, append
+from server.ingest.appending import HELD_COLUMNS, MOVE, Appended, Held, Result, append
 from server.ingest.devices import MOST_MS, moment, offset_ms, plain, require_active
 from server.ingest.early import keep_early
-from server.ingest.models import Fork, JournalBoot
+from server.ingest.models import Epoch, Fork, JournalBoot
 from server.ingest.prepared import Prepared
-from server.ingest.statements import Statement
+from server.ingest.statements import Statement, run_all
 from server.kiosks.models import Kiosk, KioskState
 from server.kiosks.workflow import note_contact
 from server.tampering.workflow import raise_case
@@ -29,6 +29,7 @@ LONGEST_AGO = timedelta(days=3650)  # an opening test before this was never done
 
 
 _BOOTS, _KIOSKS = cast(Table, JournalBoot.__table__), cast(Table, Kiosk.__table__)
+_FORKS, _EPOCHS = cast(Table, Fork.__table__), cast(Table, Epoch.__table__)
 _of_boot = and_(_BOOTS.c.kiosk_id == bindparam("kiosk"), _BOOTS.c.boot == bindparam("of_boot"))
 _LOCK = Statement(
     select(_KIOSKS.c.state, _KIOSKS.c.venue_id, _KIOSKS.c.last_sequence, *HELD_COLUMNS)
@@ -39,7 +40,8 @@ _LOCK = Statement(
 _SEEN = Statement(
     select(
         select(_BOOTS.c.mono_ms).where(_of_boot).scalar_subquery(),
-        exists().where(cast(Table, Fork.__table__).c.kiosk_id == bindparam("kiosk")),
+        exists().where(_FORKS.c.kiosk_id == bindparam("kiosk")),
+        exists().where(_EPOCHS.c.kiosk_id == bindparam("kiosk"), _EPOCHS.c.epoch == bindparam("named")),
     )
 )
 _FIRST_SEEN = Statement(
@@ -95,7 +97,8 @@ def take(
 
     An upload that *was_carried* here in a file says what the kiosk has left to send, and nothing of its being alive.
     """
-    found = _LOCK.row(writing.connection(), {"kiosk": upload.kiosk})
+    connection = writing.connection()
+    found = _LOCK.row(connection, {"kiosk": upload.kiosk})
     if found is None:  # it did not come by enrolment, and this is its first exchange
         kiosk = _kiosk(writing, upload.kiosk, is_locked=True)
         state, venue, last, journal = kiosk.state, kiosk.venue_id, kiosk.last_sequence, None
@@ -104,7 +107,12 @@ def take(
         journal = Held(*held)
     require_active(KioskState(state))
     before = last or 0
-    appended = append(writing, upload, prepared, now, as_sent=as_sent, journal=journal)
+    named = upload.records[-1].epoch if upload.records else b""
+    last_ms, is_copied, is_known = _SEEN.row(
+        connection, {"kiosk": upload.kiosk, "of_boot": upload.boot, "named": named}
+    ) or (None, False, False)
+    known = frozenset((named,)) if is_known else frozenset()
+    appended = append(writing, upload, prepared, now, as_sent=as_sent, journal=journal, known_epochs=known)
     if upload.early and appended.result is Result.OK and not was_carried:
         keep_early(writing, upload, venue, Upload.envelope_of(as_sent), appended.sequence, now)
     reported = [
@@ -114,15 +122,18 @@ def take(
     ]
     if reported:
         report_by_staff(writing, _kiosk(writing, upload.kiosk), reported, now)
-    is_news, is_copied = _seen(writing, upload, now)
+    # made after all we heard of in its boot, whose moment is remembered; otherwise an older upload came again
+    is_news = last_ms is None or upload.mono_ms > last_ms
+    changes = [MOVE] if appended.new_records else []
+    if is_news:
+        changes.append(_FIRST_SEEN if last_ms is None else _NEWS)
+    if not was_carried:
+        changes.append(_NOTE if is_news else _NO_NEWS)
+    run_all(connection, tuple(changes), _noted(upload, appended, now))
     if was_carried:
         _note_carried(_kiosk(writing, upload.kiosk), upload, appended)
-    elif is_news:
-        _note(writing, upload, appended, now)
-        if upload.bundle_version and state in _NOT_IN_SERVICE:
-            note_contact(writing, _kiosk(writing, upload.kiosk), now)
-    else:
-        _NO_NEWS.run(writing.connection(), {"kiosk": upload.kiosk, "sequence": appended.sequence})
+    elif is_news and upload.bundle_version and state in _NOT_IN_SERVICE:
+        note_contact(writing, _kiosk(writing, upload.kiosk), now)
     if appended.new_fork is not None:
         kiosk = _kiosk(writing, upload.kiosk)
         audit(
@@ -134,22 +145,7 @@ def take(
             at=now,
         )
         raise_case(writing, kiosk, appended.new_fork, now)
-    return Exchanged(appended, is_news, is_copied)
-
-
-def _seen(writing: Session, upload: Upload, now: datetime) -> tuple[bool, bool]:
-    """Whether this upload was made after all we heard of in its boot (its moment is remembered), and whether the
-    kiosk ever told a second history."""
-    writing.flush()  # a fork may have been added just now
-    connection, of_boot = writing.connection(), {"kiosk": upload.kiosk, "of_boot": upload.boot}
-    last_ms, is_copied = _SEEN.row(connection, of_boot) or (None, False)
-    if last_ms is None:
-        _FIRST_SEEN.run(connection, {**of_boot, "now_ms": upload.mono_ms, "now": now})
-        return True, bool(is_copied)
-    is_news = bool(upload.mono_ms > last_ms)
-    if is_news:
-        _NEWS.run(connection, {**of_boot, "now_ms": upload.mono_ms})
-    return is_news, bool(is_copied)
+    return Exchanged(appended, is_news, bool(is_copied) or appended.new_fork is not None)
 
 
 def _kiosk(writing: Session, kiosk: bytes, *, is_locked: bool = False) -> Kiosk:
@@ -176,12 +172,16 @@ def _note_carried(kiosk: Kiosk, upload: Upload, appended: Appended) -> None:
     kiosk.last_sequence = appended.sequence
 
 
-def _note(writing: Session, upload: Upload, appended: Appended, now: datetime) -> None:
+def _noted(upload: Upload, appended: Appended, now: datetime) -> dict[str, object]:
+    """The values of MOVE and of the statements above."""
     all_sent = appended.result is Result.OK and upload.head_sequence <= appended.sequence
-    values = {
+    return {
         "kiosk": upload.kiosk,
-        "sequence": appended.sequence,
+        "of_boot": upload.boot,
+        "now_ms": upload.mono_ms,
         "now": now,
+        "sequence": appended.sequence,
+        "its_hash": appended.head,
         "unsent": min(max(0, upload.head_sequence - appended.sequence), 2**31 - 1),
         "oldest": None if all_sent or upload.oldest_unsent_ms is None else moment(upload.oldest_unsent_ms),
         "bundle": min(upload.bundle_version, 2**31 - 1),
@@ -193,4 +193,3 @@ def _note(writing: Session, upload: Upload, appended: Appended, now: datetime) -
             "faults": [plain(fault, 64) for fault in upload.faults],
         },
     }
-    _NOTE.run(writing.connection(), values)

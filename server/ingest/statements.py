@@ -7,6 +7,7 @@ than that. Names, types and the database's dialect still come from the tables' d
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any
 
 from sqlalchemy import Connection, Dialect
@@ -24,13 +25,11 @@ class Statement:
 
     def __init__(self, core: Executable) -> None:
         self._core = core
-        self._compiled: dict[str, _Compiled] = {}
+        self._compiled: dict[str, Compiled] = {}
 
     def run(self, connection: Connection, values: Mapping[str, Any]) -> Any:
         """Run it with *values* on the connection as it is, in its transaction if it has one; the driver's cursor."""
-        compiled = self._compiled.get(connection.dialect.name)
-        if compiled is None:
-            compiled = self._compiled[connection.dialect.name] = _Compiled(self._core, connection.dialect)
+        compiled = self.compiled(connection.dialect)
         driver: Any = connection.connection.driver_connection
         return driver.execute(compiled.text, compiled.bound(values))
 
@@ -39,8 +38,40 @@ class Statement:
         found: tuple[Any, ...] | None = self.run(connection, values).fetchone()
         return found
 
+    def compiled(self, dialect: Dialect) -> Compiled:
+        """It in the words of *dialect*."""
+        found = self._compiled.get(dialect.name)
+        if found is None:
+            found = self._compiled[dialect.name] = Compiled(self._core, dialect)
+        return found
 
-class _Compiled:
+
+def run_all(connection: Connection, changes: tuple[Statement, ...], values: Mapping[str, Any]) -> None:
+    """Run *changes*, each of a table of its own, with all the *values* any of them names.
+
+    PostgreSQL, where each statement is a journey to another process and back, gets them as one.
+    """
+    if connection.dialect.name != "postgresql" or len(changes) < 2:
+        for change in changes:
+            change.run(connection, values)
+        return
+    sql, compiled = _as_one(changes, connection.dialect)
+    bound: dict[str, Any] = {}
+    for one in compiled:
+        bound |= one.bound(values)
+    driver: Any = connection.connection.driver_connection
+    driver.execute(sql, bound)
+
+
+@cache
+def _as_one(changes: tuple[Statement, ...], dialect: Dialect) -> tuple[str, list[Compiled]]:
+    compiled = [change.compiled(dialect) for change in changes]
+    *before, last = [one.text for one in compiled]
+    named = ", ".join(f"change_{number} AS ({one})" for number, one in enumerate(before))
+    return f"WITH {named} {last}", compiled
+
+
+class Compiled:
     """The text for one dialect, and how values are handed over."""
 
     def __init__(self, core: Executable, dialect: Dialect) -> None:
@@ -56,6 +87,7 @@ class _Compiled:
                 self._into[name] = convert
 
     def bound(self, values: Mapping[str, Any]) -> Any:
+        """*values* as the driver takes them: by place or by name."""
         ready = {**self._fixed, **values}
         for name, convert in self._into.items():
             ready[name] = convert(ready[name])

@@ -6,7 +6,8 @@ import logging
 import time
 from urllib.parse import urlsplit
 
-from flask import Flask, Response, abort, current_app, g, jsonify, redirect, render_template, request, url_for
+from flask import Flask, Request, Response, abort, current_app, g, jsonify, redirect, render_template, request, url_for
+from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
 from flask.typing import ResponseReturnValue
 from flask_wtf.csrf import CSRFError, CSRFProtect
 from werkzeug.exceptions import HTTPException, InternalServerError, SecurityError
@@ -48,6 +49,14 @@ CONTENT_SECURITY_POLICY = "; ".join(
         "frame-ancestors 'none'",
         "base-uri 'none'",
     )
+)
+
+HEADERS = (  # of every answer; no view sets one of these
+    ("X-Content-Type-Options", "nosniff"),
+    ("X-Frame-Options", "DENY"),
+    ("Cross-Origin-Opener-Policy", "same-origin"),
+    ("Cross-Origin-Resource-Policy", "same-origin"),
+    ("Permissions-Policy", "camera=(), microphone=(), geolocation=()"),
 )
 
 # What went wrong and what to do, by status; everything else says what 500 or 400 says.
@@ -97,11 +106,21 @@ class KioskIdConverter(_Hex):
     size_bytes = 8
 
 
+class _Cookies(SecureCookieSessionInterface):
+    """Flask's own; who brings no cookie, as no machine does, pays nothing for what would check it."""
+
+    def open_session(self, app: Flask, request: Request) -> SecureCookieSession | None:
+        if "HTTP_COOKIE" not in request.environ:
+            return self.session_class()
+        return super().open_session(app, request)
+
+
 csrf = CSRFProtect()
 
 
 def install(app: Flask) -> None:
     """Put the frame around *app*; call it before blueprints are registered."""
+    app.session_interface = _Cookies()
     app.url_map.converters.update(venue_id=VenueIdConverter, kiosk_id=KioskIdConverter)
     app.config["WTF_CSRF_CHECK_DEFAULT"] = False  # _gate calls it, because it alone knows which routes are for machines
     app.config["WTF_CSRF_SSL_STRICT"] = False  # _refuse_other_sites is stricter, and does not need a Referer
@@ -203,12 +222,8 @@ def _headers(response: Response) -> Response:
     staleness.note_write()
     headers = response.headers
     headers.setdefault("Content-Security-Policy", CONTENT_SECURITY_POLICY)
-    headers["X-Content-Type-Options"] = "nosniff"
-    headers["X-Frame-Options"] = "DENY"
     headers.setdefault("Referrer-Policy", "same-origin")
-    headers["Cross-Origin-Opener-Policy"] = "same-origin"
-    headers["Cross-Origin-Resource-Policy"] = "same-origin"
-    headers["Permissions-Policy"] = "camera=(), microphone=(), geolocation=()"
+    headers.extend(HEADERS)
     if house().settings.is_https:
         headers["Strict-Transport-Security"] = "max-age=31536000"
     if "request_id" in g:

@@ -16,6 +16,7 @@ import hmac
 import ipaddress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 from flask import current_app
@@ -72,6 +73,7 @@ class Throttle:
         return keyed_hash("throttle", self.name, source)
 
 
+@lru_cache(maxsize=1024)  # every exchange asks, and most come from the same few addresses
 def source_of(address: str | None) -> str:
     """Whom an address stands for: itself, or for IPv6 its /64, which one household or attacker has whole."""
     try:

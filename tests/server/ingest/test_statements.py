@@ -3,6 +3,7 @@
 import threading
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import JSON, bindparam, func, select, text, update
@@ -10,7 +11,8 @@ from sqlalchemy.exc import OperationalError
 
 from server.context import House
 from server.db import Database, UtcDateTime, looking
-from server.ingest.statements import Statement
+from server.ingest.models import Journal
+from server.ingest.statements import Statement, run_all
 from server.kiosks.models import Kiosk
 from tests.server.people import KIOSK, put_kiosk
 
@@ -55,6 +57,39 @@ def test_a_look_leaves_no_transaction_and_the_connection_as_it_was(house: House)
 def test_a_statement_lacks_nothing_silently(house: House) -> None:
     with house.database.writing() as writing, pytest.raises(KeyError):
         SEEN.run(writing.connection(), {"kiosk": KIOSK})
+
+
+def test_changes_run_as_one_are_the_same_changes(house: House) -> None:
+    """On PostgreSQL they are one statement; a value may be named by several of them."""
+    put_kiosk(house)
+    moved = Statement(
+        update(Journal.__table__)
+        .where(Journal.__table__.c.kiosk_id == bindparam("kiosk"))
+        .values(sequence=bindparam("sequence"), changed_at=bindparam("at"))
+    )
+    values = {"kiosk": KIOSK, "at": AT, "tested": AT, "told": HEALTH, "sequence": 9}
+    with house.database.writing() as writing:
+        writing.merge(Journal(kiosk_id=KIOSK, sequence=0, head=bytes(32), changed_at=AT))
+        writing.flush()
+        run_all(writing.connection(), (), values)
+        run_all(writing.connection(), (moved, SEEN), values)
+    with house.database.reading() as reading:
+        kiosk, journal = reading.get_one(Kiosk, KIOSK), reading.get_one(Journal, KIOSK)
+        assert (kiosk.last_seen_at, kiosk.unsent_count, kiosk.health) == (AT, 7, HEALTH)
+        assert (journal.sequence, journal.changed_at) == (9, AT)
+
+
+def test_a_connection_is_asked_whether_it_lives_after_it_has_idled(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not house.database.is_postgresql:
+        pytest.skip("SQLite's connections do not die")
+    with house.database.beside() as connection:
+        dead: Any = connection.connection.driver_connection
+    dead.close()
+    monkeypatch.setattr("server.db.PING_AFTER_S", 0.0)
+    with house.database.beside() as connection:
+        assert connection.connection.driver_connection is not dead
 
 
 def test_writers_of_one_process_wait_for_each_other_and_not_by_asking(tmp_path: Path) -> None:
