@@ -8,11 +8,12 @@ import logging
 import os
 import pwd
 import selectors
+import signal
 import socket
 import struct
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from config.errors import ConfigError
@@ -60,6 +61,7 @@ class VaultProcess:
         self._places = threading.BoundedSemaphore(settings.max_connections)
         self._open: set[socket.socket] = set()
         self._open_lock = threading.Lock()
+        self._is_stopping = False
         self._wake_read, self._wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self._listener = _listen(settings.socket_path, settings.socket_group)
 
@@ -67,15 +69,15 @@ class VaultProcess:
         """Serve until `stop`; then close every connection and the socket."""
         log.info("vault ready socket=%s uids=%s", self._settings.socket_path, sorted(self._allowed))
         threads: list[threading.Thread] = []
-        with selectors.DefaultSelector() as selector:
+        with selectors.DefaultSelector() as selector, self._woken_by_signals():
             selector.register(self._listener, selectors.EVENT_READ)
             selector.register(self._wake_read, selectors.EVENT_READ)
-            while True:
+            while not self._is_stopping:
                 ready = {key.fd for key, _ in selector.select()}
                 if self._wake_read in ready:
-                    break
+                    os.read(self._wake_read, 4096)
                 threads = [thread for thread in threads if thread.is_alive()]
-                if (thread := self._accepted()) is not None:
+                if self._listener.fileno() in ready and (thread := self._accepted()) is not None:
                     threads.append(thread)
         self._listener.close()
         self._settings.socket_path.unlink(missing_ok=True)
@@ -91,10 +93,24 @@ class VaultProcess:
 
     def stop(self) -> None:
         """End `run`; safe in a signal handler."""
+        self._is_stopping = True
         try:
             os.write(self._wake_write, b"x")
         except BlockingIOError:
             return  # it was told often enough
+
+    @contextlib.contextmanager
+    def _woken_by_signals(self) -> Iterator[None]:
+        """A signal that comes just before `select` begins to wait ends the wait, too: its number is written to the
+        pipe at once, while the handler that calls `stop` runs only when `select` is back."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
+        try:
+            yield
+        finally:
+            signal.set_wakeup_fd(before)
 
     def _accepted(self) -> threading.Thread | None:
         try:

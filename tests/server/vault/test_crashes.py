@@ -191,3 +191,23 @@ def test_nothing_personal_is_in_any_file_or_word_of_the_vault(fresh: World) -> N
     for key in (fresh.secrets.signing_seed, fresh.secrets.seal[0].mlkem_seed, fresh.secrets.phone_tags, PASSPHRASE):
         assert key not in raw
         assert key.hex().encode() not in raw
+
+
+ON_ANOTHER_THREAD = """
+import os, signal, threading, time
+
+def tell(path):
+    while not os.path.exists(path):
+        time.sleep(0.01)
+    time.sleep(0.3)  # the main thread waits for connections by now; nothing wakes it but what follows
+    signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
+    time.sleep(60)
+
+threading.Thread(target=tell, args=({path!r},), daemon=True).start()
+"""
+
+
+def test_it_stops_when_the_signal_does_not_interrupt_its_waiting(fresh: World) -> None:
+    """As when SIGTERM comes between the last look for signals and the wait; here it lands on another thread."""
+    process = fresh.start(patch=ON_ANOTHER_THREAD.format(path=str(fresh.folder / "vault.sock")))
+    assert process.communicate(timeout=30)[0] is not None and process.returncode == 0
