@@ -85,10 +85,11 @@ def fill(house: House, size: Size, password: str) -> None:
     venues = list(_venues(chance, communities, size.venues))
     _insert(house, Venue.__table__, venues)
     _insert(house, Entrance.__table__, _entrances(venues))
-    _insert(house, VenueCode.__table__, _codes(chance, venues, staff))
+    codes = list(_codes(chance, venues, staff))
+    _insert(house, VenueCode.__table__, codes)
     kiosks = list(_kiosks(chance, venues, size.kiosks))
     _insert(house, Kiosk.__table__, kiosks)
-    _insert(house, Case.__table__, _cases(chance, venues, kiosks, home))
+    _insert(house, Case.__table__, _cases(chance, venues, codes, kiosks, home, staff))
     _residents(house, communities, size.residents, staff)
     ensure_days(house.database.engine, day_of(NOON) - 1, 2)
     _insert(house, JournalRecord.__table__, _passages(chance, kiosks, size.passages))
@@ -119,6 +120,7 @@ def _insert(house: House, table: Table, rows: Iterable[dict[str, Any]]) -> None:
         columns = ", ".join(f'"{name}"' for name in names)
         if postgresql:
             assert isinstance(driver, psycopg.Connection)
+            driver.execute("SET LOCAL statement_timeout = 0")  # triggers write the words of every venue
             with driver.cursor() as cursor, cursor.copy(f"COPY {table.name} ({columns}) FROM STDIN".encode()) as copy:
                 for line in values:
                     copy.write_row(line)
@@ -227,13 +229,17 @@ def _kiosks(chance: random.Random, venues: Sequence[dict[str, Any]], count: int)
 def _cases(
     chance: random.Random,
     venues: Sequence[dict[str, Any]],
+    codes: Sequence[dict[str, Any]],
     kiosks: Sequence[dict[str, Any]],
     home: dict[str, str],
+    staff: str,
 ) -> Iterator[dict[str, Any]]:
-    """One of each code and kiosk, as the kernel makes them, and faults of one kiosk in twenty."""
+    """One of each code and kiosk in its state, as the kernel makes them; faults of one kiosk in twenty, closed ones of
+    each, and an inspection of one venue in a hundred."""
 
-    def row(machine: str, state: str, venue_id: bytes, area: str, key: str | None, title: str) -> dict[str, Any]:
+    def row(machine: str, state: str, venue: dict[str, Any], key: str | None, title: str, by: str) -> dict[str, Any]:
         opened = NOON - timedelta(minutes=chance.randrange(1, 500_000))
+        is_over = state in {"revoked", "superseded", "closed"}
         return {
             "id": chance.randbytes(8).hex(),
             "machine": machine,
@@ -241,25 +247,34 @@ def _cases(
             "version": 1,
             "head": bytes(32),
             "title": title,
-            "area_path": home[area],
-            "venue_id": venue_id,
+            "area_path": home[venue["area_code"]],
+            "venue_id": venue["id"],
             "is_spread": False,
             "key": key,
-            "opened_by": "system",
+            "opened_by": by,
             "opened_at": opened,
             "entered_at": opened,
+            "assignee_id": staff if machine == "fault" and chance.random() < 0.3 else None,
             "facts": {},
             "clock": "",
-            "due_at": NOON + timedelta(hours=chance.randrange(-20, 40)) if machine == "fault" else None,
+            "due_at": NOON + timedelta(hours=chance.randrange(-20, 40)) if machine == "fault" and not is_over else None,
             "escalated_to": "",
+            "closed_at": NOON if is_over else None,
         }
 
-    for serial, venue in enumerate(venues, 1):
-        yield row("venue_code", "active", venue["id"], venue["area_code"], f"{serial:08x}", venue["name_zh"])
+    for code, venue in zip(codes, venues, strict=True):
+        yield row("venue_code", code["state"], venue, f"{code['serial']:08x}", venue["name_zh"], "system")
+    by_id = {venue["id"]: venue for venue in venues}
     for number, kiosk in enumerate(kiosks):
-        yield row("kiosk", kiosk["state"], kiosk["venue_id"], kiosk["area_code"], kiosk["id"].hex(), kiosk["name"])
+        at, by = by_id[kiosk["venue_id"]], f"kiosk:{kiosk['id'].hex()}"
+        yield row("kiosk", kiosk["state"], at, kiosk["id"].hex(), kiosk["name"], staff)
+        yield row("fault", "closed", at, None, kiosk["name"], by)
         if number % 20 == 0:
-            yield row("fault", "reported", kiosk["venue_id"], kiosk["area_code"], None, kiosk["name"])
+            yield row("fault", "reported", at, None, kiosk["name"], by)
+    for venue in venues[::100]:
+        yield row(
+            "inspection", chance.choice(("planned", "started", "submitted")), venue, None, venue["name_zh"], staff
+        )
 
 
 def _residents(house: House, communities: Sequence[dict[str, Any]], count: int, staff: str) -> None:

@@ -30,24 +30,28 @@ from server import create_app
 from server.accounts import passwords
 from server.context import House
 from server.setup import initialise
+from server.web.serving import settled
 from tests.postgres import MISSING, Cluster, programs
 from tests.server.people import NOON, PASSWORD, PASSWORD_ALONE, Clock, furnish, sign_in
 
 LIMIT_MS = 100.0
-EVERYBODY = ("/", "/cases/inbox", "/search?q=春熙", "/search?q=地铁站", "/search?q=门机77")
+EVERYBODY = ("/", "/cases/inbox", "/search?q=春熙", "/search?q=地铁站", "/search?q=门机77", "/search?q=春熙 nowhere")
+CASES = ("", "?state=open", "?state=issued", "?q=图书馆", "?q=nowhere", "?due=over", "?mine=1")  # filters of a list
 # Who asks for which pages; the words are found seldom, often and never.
 PAGES: dict[str, tuple[str, ...]] = {
     "bench-city": (*EVERYBODY, "/audit?day=all", "/codes", "/codes?state=revoked", "/users/", "/notices", "/profiles"),
     "bench-district": (*EVERYBODY, "/codes", "/users/", "/cases/fault/"),
     "bench-street": (
         *(*EVERYBODY, "/venues", "/venues?q=图书馆", "/codes", "/codes?state=renewal", "/kiosks"),
-        *("/kiosks/overview", "/users/", "/residents/", "/cases/fault/", "/cases/venue_code/"),
+        *("/kiosks/overview", "/users/", "/residents/", "/cases/fault/", "/cases/fault/?state=open"),
+        *(f"/cases/venue_code/{query}" for query in CASES),
     ),
     "bench-allstreets": (
         *(*EVERYBODY, "/venues", "/venues?q=图书馆", "/venues?q=馆", "/venues?q=nowhere", "/venues?keeper=none"),
         *("/codes", "/codes?state=renewal", "/codes?state=issued", "/kiosks", "/kiosks?condition=trouble"),
         *("/kiosks?condition=unsent", "/kiosks?condition=suspended", "/kiosks/overview", "/users/", "/users/?q=bench"),
-        *("/residents/", "/cases/fault/", "/cases/kiosk/", "/cases/venue_code/"),
+        *("/residents/", "/cases/fault/", "/cases/fault/?state=open", "/cases/kiosk/"),
+        *(f"/cases/venue_code/{query}" for query in CASES),
     ),
     "bench-community": (*EVERYBODY, "/venues", "/venues?q=图书馆", "/codes", "/residents/", "/papers", "/users/"),
     "bench-inspector": (*EVERYBODY, "/venues?q=医院", "/codes", "/kiosks", "/kiosks/overview", "/inspectors", "/audit"),
@@ -98,7 +102,7 @@ def run(argv: list[str]) -> int:
         )
         is_new = not settings.data_dir.exists() or bool(url)
         initialise(settings, now=NOON)
-        app = create_app(replace(settings, session_hours=168), now=Clock())
+        app = settled(create_app(replace(settings, session_hours=168), now=Clock()))  # as the server's workers are
         house: House = app.extensions["gatehouse"]
         stack.callback(house.database.engine.dispose)
         if is_new:
