@@ -6,6 +6,7 @@ tests it also serves `./run bench`.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import itertools
 import os
@@ -29,6 +30,7 @@ _numbers = itertools.count(1)
 
 # For tests: the data lives as long as the test, so nothing has to survive a power cut.
 NOTHING_LASTS = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+LASTING = {"fsync": "on", "synchronous_commit": "on", "full_page_writes": "on"}  # as in service
 _SMALL = {"shared_buffers": "48MB", "max_connections": "100", "autovacuum_naptime": "10min", "max_wal_size": "512MB"}
 
 
@@ -44,15 +46,19 @@ def programs() -> Path | None:
 class Cluster:
     """A running server. `close` ends it; so does the end of this process, however it ends."""
 
-    def __init__(self, settings: Mapping[str, str] = NOTHING_LASTS) -> None:
-        """Make and start it; about two seconds. Raises RuntimeError when it does not come up."""
+    def __init__(self, settings: Mapping[str, str] = NOTHING_LASTS, *, in_memory: bool = False) -> None:
+        """Make and start it; about two seconds. Raises RuntimeError when it does not come up.
+
+        Without `fsync`, or *in_memory*, its files lie where a sync costs nothing: they outlive any process, and not the
+        machine.
+        """
         found = programs()
         if found is None:
             raise RuntimeError(MISSING)
         self._programs = found
-        in_memory = settings.get("fsync") == "off" and _has_room(_MEMORY)
         # short: a socket's path has 107 bytes at most
-        base = _MEMORY if in_memory else Path(tempfile.gettempdir())
+        in_memory = in_memory or settings.get("fsync") == "off"
+        base = _MEMORY if in_memory and _has_room(_MEMORY) else Path(tempfile.gettempdir())
         _sweep(base)
         self.folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-", dir=base))
         self._user: str | None = None
@@ -65,11 +71,21 @@ class Cluster:
         command = [str(found / "postgres"), "-D", str(data), "-k", str(self.folder), "-c", "listen_addresses="]
         for name, value in {**_SMALL, **settings}.items():
             command += ["-c", f"{name}={value}"]
-        with self._log.open("wb") as log:
-            self._process = subprocess.Popen(
-                command, cwd=self.folder, user=self._user, stdout=log, stderr=log, env=_plain(), preexec_fn=_die_with_us
-            )
+        self._command = command
+        self._start()
         self._wait()
+
+    def _start(self) -> None:
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                self._command,
+                cwd=self.folder,
+                user=self._user,
+                stdout=log,
+                stderr=log,
+                env=_plain(),
+                preexec_fn=_die_with_us,
+            )
 
     def _make(self, data: Path) -> None:
         subprocess.run(
@@ -96,6 +112,41 @@ class Cluster:
     def _admin(self) -> psycopg.Connection:
         return psycopg.connect(host=str(self.folder), user="gatehouse", dbname="postgres", autocommit=True)
 
+    def crash(self, how: signal.Signals) -> None:
+        """End it without its consent: SIGKILL to the postmaster, or SIGQUIT, which is an immediate stop."""
+        self._process.send_signal(how)
+        self._process.wait(30)
+
+    def crash_one_session(self, name: str) -> bool:
+        """SIGKILL one session of database *name*, upon which PostgreSQL throws all out and recovers; False: none."""
+        admin = self._admin()
+        row = admin.execute("SELECT pid FROM pg_stat_activity WHERE datname = %s", (name,)).fetchone()
+        if row is None:
+            admin.close()
+            return False
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(row[0], signal.SIGKILL)
+        until = time.monotonic() + 30
+        with contextlib.suppress(psycopg.OperationalError):  # we are thrown out with all the others
+            while time.monotonic() < until:
+                admin.execute("SELECT pg_sleep(0.01)")
+        admin.close()
+        return True
+
+    def start_again(self) -> None:
+        """Start on what a crash left, once its last session has noticed that it is over; waits until it serves."""
+        until = time.monotonic() + 60
+        while True:
+            if self._process.poll() is not None:
+                self._start()
+            try:
+                self._wait()
+                return
+            except RuntimeError:  # sessions of before still hold its memory
+                if time.monotonic() > until:
+                    raise
+                time.sleep(0.05)
+
     def url(self, name: str) -> str:
         """The address of database *name*, as settings take it."""
         return f"postgresql+psycopg://gatehouse@/{name}?host={self.folder}"
@@ -106,6 +157,11 @@ class Cluster:
         with self._admin() as admin:
             admin.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY wal_log".encode())
         return name
+
+    def dump(self, name: str, to: Path) -> None:
+        """Write what database *name* holds as SQL."""
+        command = [self._programs / "pg_dump", "-h", self.folder, "-U", "gatehouse", "-f", to, name]
+        subprocess.run(command, check=True, env=_plain())
 
     def drop(self, name: str) -> None:
         """Delete a database, whoever is still connected."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator
 
 import pytest
 
+from tests.postgres import MISSING, programs
 from tests.torture import shim
-from tests.torture.town import Template, Town
+from tests.torture.town import Template, Town, own_cluster
 from tests.torture.zygote import Zygote
 
 
@@ -25,6 +27,24 @@ def zygote() -> Iterator[Zygote]:
 @pytest.fixture(scope="session")
 def template(zygote: Zygote, tmp_path_factory: pytest.TempPathFactory) -> Template:
     return Template.make(tmp_path_factory.mktemp("torture") / "template", zygote)
+
+
+@pytest.fixture(scope="session")
+def postgresql_template(zygote: Zygote, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Template]:
+    """The same with the server's records in a PostgreSQL that writes as in service."""
+    if programs() is None:
+        pytest.skip(MISSING)
+    with contextlib.closing(own_cluster()) as cluster:
+        yield Template.make(tmp_path_factory.mktemp("torture") / "template-postgresql", zygote, cluster)
+
+
+@pytest.fixture
+def postgresql_town(
+    zygote: Zygote, postgresql_template: Template, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Town]:
+    made = Town(3, tmp_path_factory.mktemp("town") / "t", postgresql_template, zygote)
+    yield made
+    made.close()
 
 
 @pytest.fixture

@@ -64,6 +64,24 @@ def test_a_kiosk_that_does_not_sync_or_shows_too_early_is_found(town: Town, sabo
             town._hurt_the_kiosk()
 
 
+@pytest.mark.postgresql
+def test_a_database_that_dies_at_any_instant_loses_no_receipt(postgresql_town: Town) -> None:
+    for _ in range(3):
+        try:
+            postgresql_town._crash_postgresql()
+        except Violation as violation:
+            pytest.fail(postgresql_town.explain(violation))
+    assert sum("PostgreSQL" in line for line in postgresql_town.story) == 3
+
+
+@pytest.mark.postgresql
+def test_receipts_from_before_the_database_has_written_are_found(postgresql_town: Town) -> None:
+    postgresql_town.sabotage = "early_receipts"
+    with pytest.raises(Violation, match="receipt"):
+        for _ in range(25):
+            postgresql_town._crash_postgresql()
+
+
 def _lines(town: Town, word: str) -> list[str]:
     return [line for line in (town.folder / "trace").read_text().splitlines() if line.startswith(word)]
 

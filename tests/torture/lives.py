@@ -6,6 +6,7 @@ no power cut takes back, as nobody can take back what stood on a screen.
 
 from __future__ import annotations
 
+import functools
 import os
 import socket
 import sqlite3
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from sqlalchemy import select
+from sqlalchemy import event, select
 from sqlalchemy.exc import DBAPIError
 from werkzeug.serving import make_server
 
@@ -35,7 +36,7 @@ from kiosk.syncer import Health, Syncer
 from protocol.exchange import EXCHANGE_PATH, Receipt
 from protocol.passage import Personal
 from protocol.sealing import EpochSealer
-from server import create_app
+from server import create_app, keystore
 from server.db import Database
 from server.ingest.models import Epoch, JournalRecord, RecordKind
 from server.migrations import upgrade
@@ -50,6 +51,8 @@ from tests.server.ingest.fleet import PASSAGE
 from tests.server.people import LIBRARY
 from tests.server.vault.world import World, now_ms
 from tests.torture import shim
+
+DATABASE_FILE = "database-url"  # in a town whose server keeps its records in PostgreSQL
 
 
 @dataclass(frozen=True)
@@ -187,8 +190,10 @@ def _send_all(syncer: Syncer, journal: Journal, trace: Trace, give_up_s: float) 
 
 
 def settings_of(town: Path) -> ServerSettings:
-    """The town's server."""
-    return ServerSettings(public_url="http://127.0.0.1", data_dir=town / "server")
+    """The town's server; its database is a file in its folder, or the PostgreSQL one that the town names."""
+    named = town / DATABASE_FILE
+    url = named.read_text() if named.exists() else ""
+    return ServerSettings(public_url="http://127.0.0.1", data_dir=town / "server", database_url=url)
 
 
 def a_server(life: Life, trace: Trace) -> int:
@@ -198,14 +203,22 @@ def a_server(life: Life, trace: Trace) -> int:
     upgrade(database.engine)
     database.engine.dispose()
     app = create_app(settings)
+    if life.extra.get("sabotage") == "early_receipts":
+        event.listen(app.extensions["gatehouse"].database.engine, "connect", _answer_before_it_is_written)
     server = make_server("127.0.0.1", life.port, app.wsgi_app, threaded=True)
     trace("alive", "server")
     server.serve_forever()
     return 0
 
 
+def _answer_before_it_is_written(connection: Any, _record: object) -> None:
+    connection.execute("SET synchronous_commit = off")
+    connection.commit()
+
+
 def warm(town: Path) -> None:
-    """Import and compile what a first server does; leaves no thread, no connection and no change behind."""
+    """Import, compile and derive what a first server does; leaves no thread, no connection and no change behind."""
+    keystore._stretch = functools.cache(keystore._stretch)  # one passphrase, and a tenth of a second each time
     app = create_app(settings_of(town))
     upgrade(app.extensions["gatehouse"].database.engine)
     app.test_client().post(EXCHANGE_PATH, data=b"nonsense")

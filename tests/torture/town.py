@@ -11,6 +11,7 @@ import os
 import pickle
 import random
 import shutil
+import signal
 import sqlite3
 import subprocess
 import tempfile
@@ -43,13 +44,14 @@ from server.vault.errors import VaultError
 from server.vault.log import LOG_FILE, Head, verified_lines, verify_log
 from tests import victim
 from tests.journeys.test_kill9 import Trace, check_invariants
+from tests.postgres import LASTING, Cluster
 from tests.server.conftest import QUICK
 from tests.server.ingest.fleet import make_code
 from tests.server.people import furnish
 from tests.server.vault.world import World
 from tests.torture import disk
 from tests.torture.disk import Loss, cut_power
-from tests.torture.lives import Life, free_port, settings_of
+from tests.torture.lives import DATABASE_FILE, Life, free_port, settings_of
 from tests.torture.shim import EVER, Act, On, Plan
 from tests.torture.zygote import Living, Zygote, wait_for
 
@@ -58,6 +60,11 @@ ERRNOS = (errno.EIO, errno.ENOSPC, errno.EROFS)
 _EPOCHS_WITH_TAGS = "SELECT id FROM epoch WHERE no IN (SELECT epoch FROM tag)"
 USUAL_STEPS = {"kiosk": 40, "server": 60, "vault": 24, "new_journal": 60, "new_server": 400}
 JUMPS_MS = (-400_000_000_000, -86_400_000, -7_200_000, -6_000, 6_000, 7_200_000, 86_400_000, 40_000_000_000)
+
+
+def own_cluster() -> Cluster:
+    """A PostgreSQL to kill. It writes as in service, and nothing by luck: what no commit waits for stays unwritten."""
+    return Cluster({**LASTING, "wal_writer_delay": "10s"}, in_memory=True)
 
 
 class Violation(AssertionError):
@@ -70,11 +77,16 @@ class Template:
 
     folder: Path
     world: World
+    cluster: Cluster | None = None  # where its server's database is, and each town's copy of it
+    database: str = ""
 
     @staticmethod
-    def make(folder: Path, zygote: Zygote) -> Template:
+    def make(folder: Path, zygote: Zygote, cluster: Cluster | None = None) -> Template:
         """A furnished server, a vault with an approver, and a kiosk that is enrolled and has exchanged once."""
         folder.mkdir(parents=True)
+        database = cluster.create() if cluster else ""
+        if cluster:
+            (folder / DATABASE_FILE).write_text(cluster.url(database))
         settings = settings_of(folder)
         initialise(settings, now=utc_now())
         house: House = create_app(settings).extensions["gatehouse"]
@@ -102,17 +114,22 @@ class Template:
             raise AssertionError(f"the template's kiosk ended with {kiosk.code}: {(folder / 'log').read_text()}")
         server.kill()
         house.database.engine.dispose()
-        (folder / "old-server").mkdir()
-        database = Database(f"sqlite:///{folder / 'old-server' / 'gatehouse.db'}")
-        config = _config()
-        with database.engine.execution_options(gatehouse_writes=True).connect() as connection:
-            config.attributes["connection"] = connection
-            command.upgrade(config, "0001_frame")
-        database.engine.dispose()
-        database = Database(f"sqlite:///{folder / 'fresh.db'}")
-        upgrade(database.engine)
-        database.engine.dispose()
-        return Template(folder, world)
+        if cluster is None:
+            _make_databases_to_migrate(folder)
+        return Template(folder, world, cluster, database)
+
+
+def _make_databases_to_migrate(folder: Path) -> None:
+    (folder / "old-server").mkdir()
+    database = Database(f"sqlite:///{folder / 'old-server' / 'gatehouse.db'}")
+    config = _config()
+    with database.engine.execution_options(gatehouse_writes=True).connect() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001_frame")
+    database.engine.dispose()
+    database = Database(f"sqlite:///{folder / 'fresh.db'}")
+    upgrade(database.engine)
+    database.engine.dispose()
 
 
 @dataclass
@@ -171,6 +188,10 @@ class Town:
             template.folder, folder, ignore=shutil.ignore_patterns("*-shm", "*.sock", "old-server", "fresh.db*")
         )
         self._template = template
+        self.database = ""
+        if template.cluster is not None:
+            self.database = template.cluster.create(template.database)
+            (folder / DATABASE_FILE).write_text(template.cluster.url(self.database))
         self.world = World(folder / "vault", template.world.secrets, template.world.approval_key)
         self.port = free_port()
         self.sabotage = ""  # what the kiosk does wrong, to see that it is found
@@ -266,7 +287,7 @@ class Town:
 
     def run(self) -> None:
         """One run: hurt a life, start again on what it left, and check. Raises Violation."""
-        runs: tuple[tuple[int, Callable[[], str | None]], ...] = (
+        on_files: tuple[tuple[int, Callable[[], str | None]], ...] = (
             (34, self._hurt_the_kiosk),
             (8, self._kill_the_kiosk_at_random),
             (14, self._hurt_the_server),
@@ -278,16 +299,31 @@ class Town:
             (4, self._kill_an_entrance),
             (5, self._fill_a_small_disk),
         )
+        on_postgresql: tuple[tuple[int, Callable[[], str | None]], ...] = (
+            (5, self._crash_postgresql),
+            (2, self._kill_the_server_at_random),
+            (1, self._kill_the_kiosk_at_random),
+        )
+        runs = on_postgresql if self.database else on_files
         what = self.chance.choices([run for _, run in runs], [weight for weight, _ in runs])[0]
         kind = what()
         if kind is None:
             self.missed += 1
         else:
-            self.kinds[kind] += 1
+            self.kinds[f"PostgreSQL: {kind}" if self.database else kind] += 1
 
     def close(self) -> None:
         """Kill what is alive."""
         self._down(*list(self._alive))
+        if self.database:
+            self._cluster.start_again()
+            self._cluster.drop(self.database)
+            self.database = ""
+
+    @property
+    def _cluster(self) -> Cluster:
+        assert self._template.cluster is not None
+        return self._template.cluster
 
     def _tell(self, *words: object) -> None:
         self.story.append(" ".join(map(str, words)))
@@ -362,6 +398,30 @@ class Town:
         self._must_not_be_confused(kiosk)
         self._kiosk_goes_on()
         return "server: killed at a random instant"
+
+    def _crash_postgresql(self) -> str | None:
+        """The database dies while passages come in: its postmaster, by an immediate stop, or one of its sessions."""
+        how = self.chance.choice(("killed", "killed", "stopped at once", "a session killed"))
+        takes_the_server = self.chance.random() < 0.3
+        self._ensure("server")
+        kiosk = self._begin(Life("kiosk", self.folder, people=60, port=self.port))
+        kiosk.ends(self.chance.uniform(0.02, 0.5))
+        if how == "a session killed":
+            is_hit = self._cluster.crash_one_session(self.database)
+        else:
+            is_hit = True
+            self._cluster.crash(signal.SIGKILL if how == "killed" else signal.SIGQUIT)
+        if takes_the_server:
+            self._down("server")
+        self._tell(f"PostgreSQL: {how}", "and the server with it" if takes_the_server else "")
+        if self.chance.random() < 0.5:  # half of the kiosks go on without it for a while
+            kiosk.ends(self.chance.uniform(0.0, 0.5))
+        self._cluster.start_again()
+        if not kiosk.ends(60):
+            raise Violation("the kiosk hangs while its server's database is away")
+        self._must_not_be_confused(kiosk)
+        self._kiosk_goes_on()  # with the same server process, unless it was killed, too
+        return f"{how}{', and the server' if takes_the_server else ''}" if is_hit else None
 
     def _hurt_the_vault(self) -> str | None:
         self._down("vault")
@@ -509,13 +569,14 @@ class Town:
         """Check what is left, start everything unhurt, let more people pass, and check again with all sent."""
         self.check_kiosk()
         self._ensure("server")
+        self.check_receipts()  # now: a kiosk that is asked to would send again what the server has lost
         # a damaged journal must not be: the kiosk starts on what is left, records, and sends everything
         life = self._life("kiosk", people=1, extra={"until_sent": True})
         living = self._begin(life)
         if not living.ends(90) or living.code != 0:
             raise Violation(f"the kiosk does not go on (code {living.code})")
         self.check_kiosk()
-        self.check_server(all_sent=True)
+        self.check_server()
 
     def check_kiosk(self) -> None:
         """Everything shown is in the journal, once, unchanged, or was receipted and purged; the chain is whole."""
@@ -542,8 +603,26 @@ class Town:
         db.close()
         return held, head, through
 
-    def check_server(self, *, all_sent: bool) -> None:
-        """Every receipt is honoured, every passage is held once and as it was shown, both chains verify."""
+    def check_receipts(self) -> None:
+        """The newest receipt that anybody was given is honoured by the server that has just started again."""
+        receipts = Told.read(self.folder).receipts
+        newest = max(receipts, default=0)
+        if not newest:
+            return
+        database = Database(settings_of(self.folder).database)
+        try:
+            with database.reading() as reading:
+                held = reading.scalar(
+                    select(JournalRecord.hash).where(
+                        JournalRecord.kiosk_id == self.kiosk_id, JournalRecord.sequence == newest
+                    )
+                )
+        finally:
+            database.engine.dispose()
+        _must(held is not None and held.hex() == receipts[newest], f"the receipt for {newest} was given and is lost")
+
+    def check_server(self) -> None:
+        """All was sent: each receipt is honoured, each passage held once and as it was shown; both chains verify."""
         told = Told.read(self.folder)
         database = Database(settings_of(self.folder).database)
         try:
@@ -565,8 +644,8 @@ class Town:
             told_of = genesis(self.kiosk_id).hex() if sequence == 0 else held.get(sequence)
             _must(told_of == chain_hash, f"the receipt for {sequence} is not honoured")
         for sequence, chain_hash in told.shown.items():
-            _must(not all_sent or sequence in held, f"passage {sequence} was shown and never arrived")
-            _must(held.get(sequence, chain_hash) == chain_hash, f"passage {sequence} arrived as another one")
+            _must(sequence in held, f"passage {sequence} was shown and never arrived")
+            _must(held[sequence] == chain_hash, f"passage {sequence} arrived as another one")
 
     def check_vault(self) -> None:
         """The access log verifies, holds every line that was answered, and what was destroyed has no tag left."""
@@ -602,6 +681,12 @@ class Town:
         found = _schema(self.folder / "new_server" / "gatehouse.db")
         differs = found ^ _schema(self._template.folder / "fresh.db")
         _must(not differs, f"a database migrated over a power cut is not like a fresh one: {sorted(differs)[:5]}")
+
+    def keep_database(self) -> None:
+        """Put what PostgreSQL holds beside the town's files, for whoever looks into a violation."""
+        if self.database:
+            self._cluster.start_again()
+            self._cluster.dump(self.database, self.folder / "database.sql")
 
     def explain(self, error: BaseException) -> str:
         """What happened here, for whoever reads it."""

@@ -6,6 +6,7 @@ Each life is an operating system process of its own; it dies of SIGKILL, and its
 from __future__ import annotations
 
 import ctypes
+import gc
 import os
 import pickle
 import select
@@ -134,6 +135,8 @@ def main(line: socket.socket) -> None:
             return
         if what == "warm":
             lives.warm(about)
+            gc.collect()
+            gc.freeze()  # a life's collector leaves what it inherited alone, and its pages shared
             _send(line, None)
             continue
         if what == "reap":
