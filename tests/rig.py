@@ -298,6 +298,14 @@ class Rig:
             self.pictures.show(None)
         return found
 
+    def obey(self, rules: RulesInForce, *, each_s: float = 20.0) -> None:
+        """Put other rules in force, and wait until the running lane judges by them: it holds them for one look."""
+        self.lane.rules = FixedRules(rules)
+        deadline = time.monotonic() + each_s
+        while (ready := self.lane._ready) is None or ready.rules is not rules:
+            assert time.monotonic() < deadline, "the lane does not take new rules"
+            time.sleep(0.005)
+
     def last_passage(self) -> int:
         """The sequence of the newest record that is a passage and not an event; 0 when there is none."""
         head = self.journal.head()[0]

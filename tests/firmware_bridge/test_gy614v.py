@@ -122,12 +122,16 @@ def test_nobody_in_front_is_nobody(thermometer: Gy614v) -> None:
 def test_no_frame_measured_before_the_window_counts(module: Gy614vSimulator, thermometer: Gy614v) -> None:
     seen: list[Frame] = []
     thermometer.subscribe(seen.append)
-    window = thermometer.begin_window()
-    assert wait_until(lambda: len(seen) >= 8)
-    window.close()
-    assert window._frames and all(f.measured_from_mono_s >= window.opened_mono_s for f in window._frames)
-    assert seen[0].measured_from_mono_s < window.opened_mono_s, "the frame under way when the window opened"
-    assert seen[0] not in window._frames
+    for _ in range(20):  # on a busy machine a frame may come so late that it counts as measured after the opening
+        seen.clear()
+        window = thermometer.begin_window()
+        assert wait_until(lambda: len(seen) >= 8)
+        window.close()
+        assert window._frames and all(f.measured_from_mono_s >= window.opened_mono_s for f in window._frames)
+        if seen[0].measured_from_mono_s < window.opened_mono_s:  # it was under way when the window opened
+            assert seen[0] not in window._frames
+            return
+    pytest.fail("no frame was under way when a window opened")
 
 
 def test_a_window_gives_one_answer_for_ever(module: Gy614vSimulator, thermometer: Gy614v) -> None:

@@ -253,6 +253,7 @@ def test_a_photographed_card_fills_the_form_and_its_confirmed_person_is_recorded
         panel = Panel(rig)
         panel.desk = Desk(rig.lane, lambda: STAFF, photograph=lambda: photograph_card(rig.camera, read))
         assert not panel.press("photograph_card", operator="jian.cha").done, "an inspector registers nobody"
+        panel.until(lambda: rig.camera.newest(0, 0.0) is not None)
         answer = panel.press("photograph_card")
         assert answer.done and answer.values["fields"]["number"] == NUMBER and answer.values["doubts"] == ["sex"]
         assert len(pictures) == 1 and not pictures[0].any(), "the copied picture is overwritten"

@@ -98,10 +98,10 @@ def test_an_admitted_code_is_shown_to_staff_when_it_comes_again(rig: Rig) -> Non
 def test_a_held_code_may_be_shown_again(rig: Rig) -> None:
     held = rig.lane.rules.in_force()
     code = rig.issuer.code(datetime.now(UTC), 1)
-    good, rig.lane.rules = rig.lane.rules, FixedRules(dataclasses.replace(held, version=0))
+    rig.obey(dataclasses.replace(held, version=0))
     rig.walk([code])
     assert shown(rig)[0] is Outcome.HOLD
-    rig.lane.rules = good
+    rig.obey(held)
     rig.lane.submit(rig.lane._presence.forget)
     rig.walk([code])
     assert shown(rig) == (Outcome.ADMIT, ())
