@@ -24,14 +24,14 @@ from server.bundles.publishing import publish_all
 from server.context import House
 from server.demo import COMMUNITY, STREET, VENUE_ID
 from tests.browser import policy_complaints, resize
-from tests.server.applications.test_journeys_browser import browser as browser  # the fixtures
 from tests.server.applications.test_journeys_browser import clicks_plan, decides, fills, uploads
-from tests.server.applications.test_journeys_browser import driver as driver
 from tests.server.cases.test_cases_browser import violations
-from tests.server.conftest import clock as clock
+from tests.server.conftest import clock as clock  # the fixtures
 from tests.server.files import PDF, picture
 from tests.server.people import PASSWORD, Clock
 from tests.server.test_browser import Console
+from tests.server.test_browser import browser as browser
+from tests.server.test_browser import driver as driver
 from tests.server.test_browser import live as live
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]

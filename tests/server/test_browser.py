@@ -148,13 +148,27 @@ def _kiosk(n: int, name: str, seen: datetime, unsent_s: int | None) -> Kiosk:
     )
 
 
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Chrome]:
+    with chromium() as found:
+        yield found
+
+
 @pytest.fixture
-def console(live: tuple[Flask, str]) -> Iterator[Console]:
-    with chromium() as driver:
-        console = Console(driver, live[1])
-        console.is_desk()
-        yield console
-        assert policy_complaints(driver) == []
+def driver(browser: Chrome) -> Chrome:
+    """The one browser of a module, with nobody signed in and nothing said yet."""
+    browser.execute_cdp_cmd("Network.clearBrowserCookies", {})
+    browser.get("about:blank")
+    browser.get_log("browser")
+    return browser
+
+
+@pytest.fixture
+def console(live: tuple[Flask, str], driver: Chrome) -> Iterator[Console]:
+    console = Console(driver, live[1])
+    console.is_desk()
+    yield console
+    assert policy_complaints(driver) == []
 
 
 def test_a_code_from_issue_to_poster_to_revocation(console: Console, tmp_path: Path) -> None:

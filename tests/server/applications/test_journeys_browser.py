@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,27 +18,15 @@ from server.applications.models import CodeApplication
 from server.cases.models import Case
 from server.context import House
 from server.demo import VENUE_ID
-from tests.browser import chromium
 from tests.server.cases.test_cases_browser import violations
 from tests.server.files import PDF, picture, with_position
 from tests.server.people import Clock
 from tests.server.test_browser import Console
-from tests.server.test_browser import live as live  # the fixture
+from tests.server.test_browser import browser as browser  # the fixtures
+from tests.server.test_browser import driver as driver
+from tests.server.test_browser import live as live
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Chrome]:
-    with chromium() as found:
-        yield found
-
-
-@pytest.fixture
-def driver(browser: Chrome) -> Chrome:
-    """The one browser of this module, with nobody signed in."""
-    browser.execute_cdp_cmd("Network.clearBrowserCookies", {})
-    return browser
 
 
 def fills(driver: Chrome, **fields: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,22 +11,17 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.support.select import Select
 
 from server.demo import VENUE_ID
-from tests.browser import chromium
 from tests.kiosk.screen.test_looks import axe_source
 from tests.server.people import Clock
 from tests.server.test_browser import Console
-from tests.server.test_browser import live as live  # the fixture
+from tests.server.test_browser import browser as browser  # the fixtures
+from tests.server.test_browser import driver as driver
+from tests.server.test_browser import live as live
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 V = VENUE_ID.hex()
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
-
-
-@pytest.fixture
-def driver() -> Iterator[Chrome]:
-    with chromium() as found:
-        yield found
 
 
 def violations(driver: Chrome) -> list[str]:
