@@ -5,7 +5,9 @@ known by two numbers, coming in and going out), and one station with many times 
 records are really sealed, indexed by the vault and stored. The vault runs in this process, with its log on the disk.
 
 ours    Vault.find: signature, person unsealed, tags, index, log line; and the stored records read as a look reads them
-bare    the very same rows by the very same tags from the same two files, with sqlite3 and nothing else
+bare    the very same rows by the very same tags from the same two stores, with sqlite3 (and psycopg) and nothing else
+
+The vault's index is SQLite wherever the server's records are.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import json
 import os
 import platform
 import random
+import re
 import secrets
 import shutil
 import sqlite3
@@ -23,15 +26,20 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psycopg
+
+from bench.ingest import LASTING
 from protocol.passage import ClockConfidence, Facts, Header, Personal, Place, Stamp
 from protocol.query import Query, QueryKind
 from protocol.sealing import EpochSealer
 from protocol.words import CredentialKind, Direction, EntryMode, Measured, Outcome
 from server.db import Database
+from server.ingest.partitions import ensure_days
 from server.migrations import upgrade
 from server.queries.looking import in_scope
 from server.vault.index import INDEX_FILE
@@ -39,6 +47,7 @@ from server.vault.indexing import sealed_records
 from server.vault.opening import Asker, Vault
 from server.vault.person import DAY_MS, Person, PersonKind, place_key, seal_person
 from server.vault.wire import SealedRecord
+from tests.postgres import Cluster, programs
 from tests.server.vault.world import World, now_ms
 
 DAYS = 14
@@ -69,37 +78,49 @@ def run(argv: list[str]) -> int:
         "--folder", type=Path, default=None, help="where to build; it needs 120 bytes and 600 a passage"
     )
     parser.add_argument("--turns", type=int, default=5)
+    parser.add_argument("--store", choices=("sqlite", "postgresql"), default="sqlite", help="of the server's records")
     args = parser.parse_args(argv)
-    folder = Path(tempfile.mkdtemp(prefix="gatehouse-trace-", dir=args.folder))
-    try:
-        result = _measure(folder, args.stored, args.stored if args.journal is None else args.journal, args.turns)
-    finally:
-        shutil.rmtree(folder)
-    text = json.dumps({"machine": f"{platform.machine()}, {os.cpu_count()} cores", **result}, indent=1)
-    (Path(__file__).parent / "results" / "trace.json").write_text(text, encoding="utf-8")
+    with ExitStack() as stack:
+        folder = Path(tempfile.mkdtemp(prefix="gatehouse-trace-", dir=args.folder))
+        stack.callback(shutil.rmtree, folder)
+        url = f"sqlite:///{folder / 'server.db'}"
+        if args.store == "postgresql":
+            if programs() is None:
+                print("PostgreSQL is not installed (apt-get install postgresql)", file=sys.stderr)
+                return 2
+            cluster = Cluster(LASTING)
+            stack.callback(cluster.close)
+            url = cluster.url(cluster.create())
+        result = _measure(folder, url, args.stored, args.stored if args.journal is None else args.journal, args.turns)
+    machine = {"machine": f"{platform.machine()}, {os.cpu_count()} cores", "store": args.store}
+    name = "trace.json" if args.store == "sqlite" else f"trace-{args.store}.json"
+    (Path(__file__).parent / "results" / name).write_text(json.dumps({**machine, **result}, indent=1), encoding="utf-8")
     is_met = result["trace_of_bare"] <= MOST_OF_BARE and result["overlap_s"] < OVERLAP_SECONDS
     if not is_met:
         print(f"missed: at most {MOST_OF_BARE} x bare, and overlaps under {OVERLAP_SECONDS} s", file=sys.stderr)
     return 0 if is_met else 1
 
 
-def _measure(folder: Path, stored: int, journal: int, turns: int) -> dict[str, float]:
+def _measure(folder: Path, url: str, stored: int, journal: int, turns: int) -> dict[str, float]:
     world = World.make(folder / "vault")
     today = now_ms() // DAY_MS
     venues = [number.to_bytes(6, "big") for number in range(1, 2 + max(SCOPE * 2, (stored // DAYS) // A_DAY))]
     began = time.monotonic()
     Vault(world.folder, world.secrets, now_ms=now_ms).close()  # makes the files
     tagged = _fill_index(world.folder / INDEX_FILE, venues, today, stored)
-    database = Database(f"sqlite:///{folder / 'server.db'}")
+    database = Database(url)
     upgrade(database.engine)
+    ensure_days(database.engine, today - DAYS, DAYS + 2)
     database.engine.dispose()  # nothing else holds the file while it is filled
-    recorded = _fill_journal(folder / "server.db", venues, today, journal)
-    people = _pass(world, folder / "server.db", venues, today)
+    with Bare(url) as filling:
+        recorded = _fill_journal(filling, venues, today, journal)
+        people = _pass(world, filling, venues, today)
+        filling.settle()
     built_s = time.monotonic() - began
     print(f"{tagged:,} passages in the index, {recorded:,} in the server's table, built in {built_s:.0f} s", flush=True)
     vault = Vault(world.folder, world.secrets, now_ms=now_ms)  # nothing unwrapped yet
     index = sqlite3.connect(f"file:{world.folder / INDEX_FILE}?mode=ro", uri=True)
-    server = sqlite3.connect(f"file:{folder / 'server.db'}?mode=ro", uri=True)
+    server = Bare(url)
     times: dict[str, list[float]] = {}
 
     def timed(name: str, act: Callable[[], Any]) -> Any:
@@ -141,6 +162,7 @@ def _measure(folder: Path, stored: int, journal: int, turns: int) -> dict[str, f
             name = "hour at a venue" if number else "hour at the station"
             timed(name, lambda reading=reading, hour=hour: sealed_records(reading, in_scope(reading, hour)[:500]))
     vault.close()
+    server.close()
     middle = {name: statistics.median(values) for name, values in times.items()}
     for name, seconds in middle.items():
         print(f"{name:<34}{seconds * 1000:>10.1f} ms   worst {max(times[name]) * 1000:>9.1f} ms")
@@ -209,14 +231,66 @@ def _day(passages: int) -> list[tuple[bytes, int, int, int]]:
     return rows
 
 
-def _fill_journal(path: Path, venues: Sequence[bytes], today: int, stored: int) -> int:
+class Bare:
+    """The server's database by its driver alone; statements are written with `:names` for both."""
+
+    def __init__(self, url: str) -> None:
+        self.is_postgresql = url.startswith("postgresql")
+        self._db: Any
+        if self.is_postgresql:
+            self._db = psycopg.connect(url.replace("+psycopg", ""), autocommit=True)
+        else:
+            self._db = sqlite3.connect(url.removeprefix("sqlite:///"), isolation_level=None)
+        self._known: dict[str, str] = {}
+
+    def __enter__(self) -> Bare:
+        fast = ("synchronous_commit TO off",) if self.is_postgresql else ("journal_mode=OFF", "synchronous=OFF")
+        for setting in fast:
+            self._db.execute(f"{'SET' if self.is_postgresql else 'PRAGMA'} {setting}")
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.close()
+
+    def run(self, sql: str, **values: object) -> Any:
+        """The driver's cursor."""
+        if sql not in self._known:
+            self._known[sql] = re.sub(r":(\w+)", r"%(\1)s", sql) if self.is_postgresql else sql
+        return self._db.execute(self._known[sql], values)
+
+    def blob(self, size: int) -> str:
+        """SQL for so many random bytes; on PostgreSQL sixteen, again and again."""
+        if self.is_postgresql:
+            return f"substring(decode(repeat(md5(CAST(random() AS text)), {size // 16 + 1}), 'hex') FOR {size})"
+        return f"randomblob({size})"
+
+    def settle(self) -> None:
+        """Leave it as a server finds it."""
+        if self.is_postgresql:
+            self._db.execute("VACUUM ANALYZE journal_record")
+            self._db.execute("ANALYZE epoch")
+            self._db.execute("CHECKPOINT")
+        else:
+            self._db.execute("PRAGMA journal_mode=WAL")
+
+    def close(self) -> None:
+        self._db.close()
+
+
+def _fill_journal(db: Bare, venues: Sequence[bytes], today: int, stored: int) -> int:
     """Records of the usual sizes; returns how many."""
-    db = sqlite3.connect(path, isolation_level=None)
-    for pragma in ("journal_mode=OFF", "synchronous=OFF", "cache_size=-200000"):
-        db.execute(f"PRAGMA {pragma}")
-    db.execute("CREATE TEMP TABLE n (n INTEGER PRIMARY KEY)")
-    db.executemany("INSERT INTO n VALUES (?)", [(n,) for n in range(1, AT_THE_STATION + 1)])
-    db.execute("BEGIN")
+    db.run("CREATE TEMP TABLE n (n BIGINT PRIMARY KEY)")
+    some = "generate_series(1, :most) AS n" if db.is_postgresql else "made"
+    made = "WITH RECURSIVE made(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM made WHERE n < :most)"
+    db.run(f"INSERT INTO n {'' if db.is_postgresql else made} SELECT n FROM {some}", most=AT_THE_STATION)
+    sql = (
+        "INSERT INTO journal_record (kiosk_id, sequence, received_day, received_at_ms, kind, epoch, header,"
+        " sealed, hash, venue_id, entrance, at_ms, clock, outcome, mode, direction, credential, measured)"
+        f" SELECT :kiosk, n + :first, :day, :start + n * :gap, 1, {db.blob(16)}, {db.blob(95)}, {db.blob(144)},"
+        f" {db.blob(32)}, :venue, 1, :start + n * :gap, 1, 'admit', 'manual', 'in', 'unknown', 'normal'"
+        " FROM n WHERE n <= :count"
+    )
+    db.run("BEGIN")
     done = 0
     for number, venue in enumerate(venues, 1):
         a_day = AT_THE_STATION if number == 1 else A_DAY
@@ -224,26 +298,17 @@ def _fill_journal(path: Path, venues: Sequence[bytes], today: int, stored: int) 
             if done >= stored:
                 break
             start = (today - DAYS + 1 + day) * DAY_MS + 8 * 3_600_000
-            db.execute(
-                "INSERT INTO journal_record (kiosk_id, sequence, received_day, received_at_ms, kind, epoch, header,"
-                " sealed, hash, venue_id, entrance, at_ms, clock, outcome, mode, direction, credential, measured)"
-                " SELECT ?1, n + ?2, ?3, ?4 + n * ?5, 1, randomblob(16), randomblob(95), randomblob(144),"
-                " randomblob(32), ?6, 1, ?4 + n * ?5, 1, 'admit', 'manual', 'in', 'unknown', 'normal'"
-                " FROM n WHERE n <= ?7",
-                (_kiosk(number), day * a_day, start // DAY_MS, start, 43_200_000 // a_day, venue, a_day),
-            )
+            place = {"kiosk": _kiosk(number), "venue": venue, "day": start // DAY_MS, "start": start}
+            db.run(sql, **place, first=day * a_day, gap=43_200_000 // a_day, count=a_day)
             done += a_day
-    db.execute("COMMIT")
-    db.execute("PRAGMA journal_mode=WAL")
-    db.close()
+    db.run("COMMIT")
     return done
 
 
-def _pass(world: World, path: Path, venues: Sequence[bytes], today: int) -> list[Somebody]:
+def _pass(world: World, db: Bare, venues: Sequence[bytes], today: int) -> list[Somebody]:
     """Real people: two stays a day, at the station and elsewhere, each half of it a record that opens."""
     draw = random.Random(7)
     vault = Vault(world.folder, world.secrets, now_ms=lambda: now_ms() - DAYS * DAY_MS)
-    db = sqlite3.connect(path, isolation_level=None)
     key = world.keys.seal[0].load()
     people = []
     used = venues[: max(SCOPE, len(venues) - 1)]
@@ -263,20 +328,23 @@ def _pass(world: World, path: Path, venues: Sequence[bytes], today: int) -> list
                     header = Header(sequence, Place(kiosk, venue, 1), stamp, facts=facts).to_bytes()
                     sealed = sealer.seal(sequence, header, personal)
                     records.append(SealedRecord(kiosk, sealer.epoch, sealer.wrapped, sequence, header, sealed))
-                    row = (kiosk, sequence, at_ms // DAY_MS, at_ms, 1, sealer.epoch, header, sealed, bytes(32), venue)
-                    db.execute(
+                    db.run(
                         "INSERT INTO journal_record (kiosk_id, sequence, received_day, received_at_ms, kind, epoch,"
                         " header, sealed, hash, venue_id, entrance, at_ms, clock, outcome, mode, direction)"
-                        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1, ?, 1, 'admit', 'manual', ?)",
-                        (*row, at_ms, way.value),
+                        " VALUES (:kiosk, :sequence, :day, :at_ms, 1, :epoch, :header, :sealed, :hash, :venue, 1,"
+                        " :at_ms, 1, 'admit', 'manual', :way)",
+                        **{"kiosk": kiosk, "sequence": sequence, "day": at_ms // DAY_MS, "at_ms": at_ms},
+                        **{"epoch": sealer.epoch, "header": header, "sealed": sealed, "hash": bytes(32)},
+                        **{"venue": venue, "way": way.value},
                     )
-                db.execute(
-                    "INSERT INTO epoch VALUES (?, ?, 1, ?, ?, '2026-01-01 00:00:00', NULL)",
-                    (kiosk, sealer.epoch, sealer.wrapped, bytes(32)),
+                db.run(
+                    "INSERT INTO epoch (kiosk_id, epoch, first_sequence, wrapped, wrapped_digest, received_at)"
+                    " VALUES (:kiosk, :epoch, 1, :wrapped, :digest, :at)",
+                    **{"kiosk": kiosk, "epoch": sealer.epoch, "wrapped": sealer.wrapped, "digest": bytes(32)},
+                    at="2026-01-01 00:00:00",
                 )
                 assert not vault.index(records, {kiosk: 2}, ASKER).problems
     vault.close()
-    db.close()
     return people
 
 
@@ -297,9 +365,7 @@ def _tags(world: World, somebody: Somebody, query: Query) -> list[tuple[bytes, i
     return [(v, day, person.tag_under(place_key(key, v, day))) for v in query.venues for day in days]
 
 
-def _bare(
-    index: sqlite3.Connection, server: sqlite3.Connection, tags: Sequence[tuple[bytes, int, bytes]], query: Query
-) -> int:
+def _bare(index: sqlite3.Connection, server: Bare, tags: Sequence[tuple[bytes, int, bytes]], query: Query) -> int:
     """The same rows by ready tags, with nothing around it."""
     found = []
     for tag in tags:
@@ -312,7 +378,7 @@ def _bare(
     for _, kiosk, sequence in found:
         sql = (
             "SELECT r.*, e.wrapped FROM journal_record r JOIN epoch e ON e.kiosk_id = r.kiosk_id AND e.epoch = r.epoch"
-            " WHERE r.kiosk_id = ? AND r.sequence = ?"
+            " WHERE r.kiosk_id = :kiosk AND r.sequence = :sequence"
         )
-        rows += len(server.execute(sql, (kiosk, sequence)).fetchall())
+        rows += len(server.run(sql, kiosk=kiosk, sequence=sequence).fetchall())
     return rows
