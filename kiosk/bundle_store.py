@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from config.files import write_whole
 from kiosk.enrol import Enrolment
-from kiosk.files import write_whole
 from protocol import cbor, status_list
 from protocol.bundle import MAX_PART_BYTES, Manifest, Part, PlaceNames
 from protocol.credentials.rules import RuleSet, rule_set_from_bytes

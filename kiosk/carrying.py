@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from config.errors import GatehouseError
+from config.files import sync_folder
 from kiosk.clock import KioskClock
 from kiosk.enrol import Identity, app_version, load_identity
-from kiosk.files import sync_folder
 from kiosk.store import Journal, JournalError
 from protocol.carried import (
     END,

@@ -8,7 +8,7 @@ from datetime import datetime
 from enum import Enum
 from pathlib import Path
 
-from kiosk.files import write_whole
+from config.files import write_whole
 from protocol.profile import VenueRules
 
 FILE = "closed.json"  # in the data folder: an entrance that staff closed stays closed over a power cut

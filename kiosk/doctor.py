@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from config.errors import GatehouseError
+from config.files import write_whole
 from config.kiosk import KioskSettings
 from firmware_bridge.build import make_gate, make_id_card_reader, make_scan_head, make_thermometer
 from firmware_bridge.device import DeviceState, DeviceStatus, SerialDevice
@@ -21,7 +22,6 @@ from kiosk.carrying import stopped_journal
 from kiosk.clock import BUILT_AFTER_MS, KioskClock
 from kiosk.decoder import available
 from kiosk.enrol import app_version, load_identity
-from kiosk.files import write_whole
 from kiosk.opening import EVENT, FILE, OpeningTest, Probe, disk_word, thermometer_word
 from kiosk.screen_state import Text
 from kiosk.slots import Slots

@@ -22,8 +22,8 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from config.errors import GatehouseError
+from config.files import write_whole
 from config.kiosk import KioskSettings
-from kiosk.files import write_whole
 from kiosk.link_problems import LinkProblem
 from kiosk.server_client import ServerClient
 from protocol import cbor, signed

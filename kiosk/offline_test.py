@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
 
-from kiosk.files import write_whole
+from config.files import write_whole
 from kiosk.screen_state import PartStatus, Text
 
 FILE = "offline-test.json"

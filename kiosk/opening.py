@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from config.files import write_whole
 from firmware_bridge.device import DeviceState, SerialDevice
 from firmware_bridge.reading import Frame
 from firmware_bridge.thermometer import Thermometer
 from kiosk import texts
 from kiosk.camera import Camera, CameraState
-from kiosk.files import write_whole
 from kiosk.lane import Lane, RulesInForce
 from kiosk.screen_state import PartStatus, Text
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from config.errors import GatehouseError
-from kiosk.files import sync_folder, write_whole
+from config.files import sync_folder, write_whole
 
 NAMES = ("a", "b")
 CURRENT, GOOD = "current", "good"

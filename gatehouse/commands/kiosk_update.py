@@ -21,9 +21,9 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
+from config.files import write_whole
 from config.kiosk import KioskSettings
 from kiosk.enrol import app_version
-from kiosk.files import write_whole
 from kiosk.first_scan import prove_first_scan
 from kiosk.slots import CURRENT, GOOD, Slots, UpdateError
 from kiosk.update import Updater
@@ -130,7 +130,7 @@ def _key(out: Path) -> int:
     public = key.public_key()
     entry = TrustedKey(signed.key_id(public), int(cose.Alg.EDDSA), spki_of(public), frozenset({UPDATE_USE}))
     beside = out.with_name(out.name + ".json")
-    write_whole(beside, json.dumps(to_own_keys([entry]), indent=1).encode())
+    write_whole(beside, json.dumps(to_own_keys([entry]), indent=1).encode(), mode=0o644)
     print(f"{out}: keep it off line. On the server: gatehouse trust import {beside.name} ...")
     return 0
 
@@ -156,7 +156,7 @@ def pack(key: Path, version: str, kind: UpdateKind, folder: Path, out: Path, *, 
     payload = gzip.compress(plain.getvalue(), mtime=0)
     told = UpdatePackage(version, kind, hashlib.sha256(payload).digest(), len(payload), made_at_ms)
     statement = told.to_signed(private)
-    write_whole(out, MAGIC + len(statement).to_bytes(LENGTH_BYTES, "big") + statement + payload)
+    write_whole(out, MAGIC + len(statement).to_bytes(LENGTH_BYTES, "big") + statement + payload, mode=0o644)
     return os.stat(out).st_size
 
 

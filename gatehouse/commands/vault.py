@@ -37,6 +37,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from config.errors import GatehouseError
+from config.files import write_whole
 from config.vault import VaultProcessSettings, load_vault_settings
 from gatehouse.commands import vault_custody
 from protocol import cbor
@@ -47,7 +48,6 @@ from server.vault.approvals import ApproverKey, KeyKind, Offer
 from server.vault.client import VaultClient
 from server.vault.custody import SEALED_FILE, refresh
 from server.vault.errors import VaultError
-from server.vault.files import replace_file
 from server.vault.keyfile import (
     KEY_FILE,
     PUBLIC_FILE,
@@ -463,7 +463,7 @@ def _publish(args: argparse.Namespace, folder: Path, keys: VaultSecrets) -> None
     path = write_public(folder, keys, _now_ms())
     print(f"Public keys: {path}")
     if getattr(args, "export", None):
-        replace_file(args.export.resolve(), keys.exported(_now_ms()), mode=0o644)
+        write_whole(args.export.resolve(), keys.exported(_now_ms()), mode=0o644)
         print(f"Public keys: {args.export}")
 
 

@@ -21,12 +21,12 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, MLKEM768X25519PrivateKey, Suite
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from config.files import write_whole
 from protocol import cbor
 from protocol.errors import ProtocolError
 from protocol.fields import Fields
 from protocol.vault_keys import SealKey
 from server.vault.errors import VaultError
-from server.vault.files import replace_file
 from server.vault.keyfile import VaultSecrets, secrets_from, secrets_to
 
 CUSTODY_FILE = "vault-custody.cbor"
@@ -112,8 +112,8 @@ def split(
     sheets = [
         Sheet(n, holder, tuple(words.split())) for n, (holder, words) in enumerate(zip(holders, group, strict=True), 1)
     ]
-    replace_file(folder / SEALED_FILE, _sealed(custody, keys))
-    replace_file(folder / CUSTODY_FILE, custody.to_bytes(), mode=0o644)
+    write_whole(folder / SEALED_FILE, _sealed(custody, keys))
+    write_whole(folder / CUSTODY_FILE, custody.to_bytes(), mode=0o644)
     return custody, sheets
 
 
@@ -130,7 +130,7 @@ def refresh(folder: Path, keys: VaultSecrets) -> bool:
     custody = held(folder)
     if custody is None:
         return False
-    replace_file(folder / SEALED_FILE, _sealed(custody, keys))
+    write_whole(folder / SEALED_FILE, _sealed(custody, keys))
     return True
 
 

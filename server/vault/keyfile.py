@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.hpke import MLKEM768X25519PrivateKey
 
+from config.files import write_whole
 from protocol import cbor
 from protocol.checkin import CheckinKey
 from protocol.errors import ProtocolError
@@ -24,7 +25,6 @@ from protocol.fields import Fields
 from protocol.sealing import SealPrivateKey
 from protocol.vault_keys import IdentityKey, SealKey, VaultKeys, vault_fingerprint
 from server.vault.errors import VaultError
-from server.vault.files import replace_file
 from server.vault.locked import lock, unlock
 
 KEY_FILE = "vault-keys.bin"
@@ -175,7 +175,7 @@ def write_keys(folder: Path, keys: VaultSecrets, passphrase: bytes, *, replacing
         raise VaultError(
             f"{path} already holds a vault's keys.", hint="Nothing was changed. Another vault: another folder."
         )
-    replace_file(path, lock(secrets_to(keys), passphrase, _FORMAT))
+    write_whole(path, lock(secrets_to(keys), passphrase, _FORMAT))
 
 
 def read_keys(folder: Path, passphrase: bytes) -> VaultSecrets:
@@ -204,7 +204,7 @@ def read_keys(folder: Path, passphrase: bytes) -> VaultSecrets:
 def write_public(folder: Path, keys: VaultSecrets, now_ms: int) -> Path:
     """Export the signed public keys for the web server and the kiosks; returns the file's path."""
     path = folder / PUBLIC_FILE
-    replace_file(path, keys.exported(now_ms), mode=0o644)
+    write_whole(path, keys.exported(now_ms), mode=0o644)
     return path
 
 

@@ -23,12 +23,12 @@ from typing import Any, Self
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
+from config.files import sync_folder
 from protocol.errors import ProtocolError
 from protocol.merkle import check_consistency, check_inclusion, consistency_proof, inclusion_proof, leaf_hash
 from protocol.merkle import root_at as tree_root_at
 from protocol.tree_head import ConsistencyProof, InclusionProof, TreeHead
 from server.vault.errors import VaultError
-from server.vault.files import sync_folder
 from server.vault.tree import LogTree
 
 LOG_FILE = "access.log"

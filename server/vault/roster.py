@@ -8,13 +8,13 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
+from config.files import write_whole
 from protocol import signed
 from protocol.errors import ProtocolError
 from protocol.fields import Fields, without_none
 from protocol.query import Purpose
 from server.vault.approvals import ApproverKey
 from server.vault.errors import VaultError
-from server.vault.files import replace_file
 
 ROSTER_FILE = "roster.cbor"
 MAX_APPROVERS = 200
@@ -106,7 +106,7 @@ EMPTY = Roster(0, ())
 def write_roster(folder: Path, roster: Roster, key: Ed25519PrivateKey) -> None:
     """Sign and swap in the list."""
     fields: dict[int, object] = {1: roster.version, 2: [a.to_fields() for a in roster.approvers]}
-    replace_file(folder / ROSTER_FILE, signed.sign(_PURPOSE, fields, key))
+    write_whole(folder / ROSTER_FILE, signed.sign(_PURPOSE, fields, key))
 
 
 def read_roster(folder: Path, key: Ed25519PublicKey) -> tuple[Roster, str]:

@@ -12,9 +12,9 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import select
 
+from config.files import write_whole
 from config.kiosk import KioskSettings
 from kiosk.enrol import DEVICE_KEY, ENROLMENT, VAULT_KEYS, EnrolError, enrol, enrol_by_text, load_identity
-from kiosk.files import write_whole
 from protocol.credentials import enrolment_code
 from server.kiosks.models import Kiosk
 from tests.kiosk.sync.house import LiveServer, RawServer, answers
@@ -158,7 +158,7 @@ def test_a_file_is_swapped_whole_and_a_failed_write_leaves_nothing(
     def full(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("kiosk.files.os.fsync", full)
+    monkeypatch.setattr("config.files.os.fsync", full)
     with pytest.raises(OSError, match="space"):
         write_whole(path, b"new")
     assert path.read_bytes() == b"old" and list(tmp_path.iterdir()) == [path]

@@ -7,7 +7,7 @@ import secrets
 from pathlib import Path
 
 
-def write_whole(path: Path, data: bytes, *, mode: int = 0o644) -> None:
+def write_whole(path: Path, data: bytes, *, mode: int = 0o600) -> None:
     """Put *data* at *path*, on disk when this returns: temporary file, fsync, rename, fsync of the folder.
 
     Raises OSError; then the old file stands as it was.
