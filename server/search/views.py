@@ -38,6 +38,7 @@ SEARCHABLE = (*SEES_VENUES, *SEES_CODES, Right(Permission.CODES, (Act.READ,)), *
 # An ID number or a mobile number: it belongs into no address, so it is not looked for here and not shown again.
 _PERSONAL = re.compile(r"(?<!\d)(\d{17}[\dXx]|1[3-9]\d{9}|\d{15})(?!\d)")
 _HEX = re.compile(r"[0-9a-f]+")
+_CASE_ID = re.compile(r"[0-9a-f]{16}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +170,9 @@ def _codes(reading: Session, somebody: Person, words: str) -> Iterator[Hit]:
 
 def _cases(reading: Session, somebody: Person, words: str, venue_ids: list[bytes]) -> Iterator[Hit]:
     """By number, and the open ones of the venues that were found."""
-    fits = [Case.id == words.lower()]
+    fits = [Case.id == words.lower()] if _CASE_ID.fullmatch(words.lower()) else []
+    if not fits and not venue_ids:
+        return
     if venue_ids:
         fits.append(and_(Case.venue_id.in_(venue_ids), Case.closed_at.is_(None)))
     rows = select(Case).where(or_(*fits), visible_to(somebody)).order_by(Case.opened_at.desc(), Case.id)
