@@ -25,6 +25,7 @@ from server.ingest.devices import Device, find_device, find_quiet_device, requir
 from server.ingest.enrolment import enrol
 from server.ingest.exchange import take
 from server.ingest.inside import inside_command
+from server.ingest.pace import Pace
 from server.ingest.prepared import Prepared, prepare
 from server.ingest.refusals import CBOR_TYPE, Refused, refused_bytes
 from server.ingest.throttle import Throttle
@@ -36,6 +37,7 @@ blueprint = Blueprint("ingest", __name__)
 
 MAX_ENROL_BYTES = 4096
 enrol_throttle = Throttle("enrol", 20, timedelta(minutes=1))  # an address that tries codes; a token has 128 bits
+exchange_pace = Pace()  # and a kiosk that succeeds without end
 exchange_throttle = Throttle("exchange", 60, timedelta(minutes=1))  # an address that fails to be one kiosk
 
 
@@ -54,6 +56,7 @@ def exchange() -> ResponseReturnValue:
     with house().database.beside() as connection:
         device, upload = _verified(connection, body)  # (2) (3)
         require_active(device.state)  # (4)
+        exchange_pace.count(device.kiosk_id)
         prepared = _prepared(upload, device.venue_id)  # (5)
         with connection.begin(), Session(connection, expire_on_commit=False) as writing:  # (6)
             done = take(writing, upload, prepared, now, as_sent=body)

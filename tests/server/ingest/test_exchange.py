@@ -7,16 +7,18 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, inspect, select, text
 
-from protocol.exchange import CONTENT_TYPE, EXCHANGE_PATH, MAX_UPLOAD_BYTES
+from protocol.exchange import CONTENT_TYPE, EXCHANGE_PATH, MAX_UPLOAD_BYTES, Answer, Receipt
 from protocol.journal import genesis
 from protocol.sealing import EpochOpener
 from server.audit import AuditEvent
 from server.cases.models import Case
 from server.context import House
+from server.ingest import views
 from server.ingest.devices import to_ms
 from server.ingest.models import Epoch, Fork, ForkedRecord, Journal, JournalRecord, Quarantined, RecordKind
+from server.ingest.pace import Pace
 from server.ingest.partitions import day_of, drop_before
 from server.ingest.verifying import first_break
 from server.kiosks.models import Kiosk
@@ -33,6 +35,12 @@ def stored(house: House, kiosk: PaperKiosk) -> list[JournalRecord]:
             select(JournalRecord).where(JournalRecord.kiosk_id == kiosk.id).order_by(JournalRecord.sequence)
         )
         return list(rows)
+
+
+def every_row(house: House) -> dict[str, list[tuple[object, ...]]]:
+    with house.database.reading() as reading:
+        names = inspect(reading.connection()).get_table_names()
+        return {name: sorted(map(tuple, reading.execute(text(f'SELECT * FROM "{name}"'))), key=repr) for name in names}
 
 
 def row_of(house: House, kiosk: PaperKiosk) -> Kiosk:
@@ -337,6 +345,50 @@ def test_whoever_fails_to_be_a_kiosk_is_slowed_down_and_that_kiosk_from_elsewher
     elsewhere = {"REMOTE_ADDR": "192.0.2.7"}
     response = kiosk.client.post(EXCHANGE_PATH, data=kiosk.upload(), content_type=CONTENT_TYPE, environ_base=elsewhere)
     assert response.status_code == 200
+
+
+def test_a_kiosk_that_does_not_stop_is_told_when_to_come_back_and_no_other_waits(
+    new_kiosk: NewKiosk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr(views, "exchange_pace", Pace(3, steady_s=lambda: now[0]))
+    busy, other = new_kiosk(), new_kiosk()
+    for kiosk in (busy, other):
+        assert kiosk.enrol().status_code == 200
+    for _ in range(3):
+        assert busy.post(busy.upload()).status_code == 200
+    now[0] += 4
+    busy.walk(1)
+    response = busy.post(busy.upload())
+    assert (response.status_code, refusal(response)) == (429, "too_many_exchanges")
+    assert response.headers["Retry-After"] == "7"
+    assert other.post(other.upload()).status_code == 200
+    assert busy.client.post(EXCHANGE_PATH, data=busy.upload()[:-1], content_type=CONTENT_TYPE).status_code == 401
+    now[0] += 6
+    assert busy.exchange().want == 2  # nothing was taken meanwhile, and nothing is lost
+
+
+def test_a_recorded_upload_changes_nothing_whenever_it_is_played_again(
+    house: House, kiosk: PaperKiosk, clock: Clock
+) -> None:
+    kiosk.walk(3)
+    first = kiosk.upload(count=2)
+    assert kiosk.post(first).status_code == 200
+    second = kiosk.upload(after=2)
+    assert kiosk.post(second).status_code == 200
+    before = every_row(house)
+    clock.passes(hours=2)
+    for body in (first, second, first):
+        stranger = {"REMOTE_ADDR": "192.0.2.7"}
+        response = kiosk.client.post(EXCHANGE_PATH, data=body, content_type=CONTENT_TYPE, environ_base=stranger)
+        assert response.status_code == 200
+        answer = Answer.from_signed(response.data, kiosk.server_key, body)
+        receipt = Receipt.from_signed(answer.receipt, kiosk.server_key)
+        assert (receipt.sequence, receipt.head) == (3, kiosk.hashes[3])  # what the kiosk itself was told
+    assert every_row(house) == before
+    with house.database.writing() as writing:
+        writing.get_one(Kiosk, kiosk.id).state = "lost"
+    assert kiosk.post(second).status_code == 403
 
 
 def test_the_journal_holds_no_name(house: House, kiosk: PaperKiosk) -> None:
