@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from flask import Blueprint, g, render_template, url_for
 from flask.blueprints import BlueprintSetupState
 from flask.typing import ResponseReturnValue
-from sqlalchemy import and_, or_, select
+from sqlalchemy import and_, case, false, or_, select
 from sqlalchemy.orm import Session, joinedload
 
 from server.accounts.gates import may_see_personal
@@ -119,12 +119,14 @@ def _entrances(reading: Session, somebody: Person, words: str) -> Iterator[Hit]:
     if len(words.split()) < 2:
         return
     door = and_(Entrance.venue_id == SearchEntry.venue_id, Entrance.number == SearchEntry.entrance)
-    own_words = or_(*(Entrance.name_zh.icontains(word, autoescape=True) for word in words.split()))
-    own_words_en = or_(*(Entrance.name_en.icontains(word, autoescape=True) for word in words.split()))
+    names = (Entrance.name_zh, Entrance.name_en)
+    own_words = or_(*(name.icontains(word, autoescape=True) for name in names for word in words.split()))
+    # `case`: only asked of doors whose words fit; PostgreSQL would ask it of every door first, for 4 µs each
+    has_own_word = case((SearchEntry.words != "", own_words), else_=false())
     rows = (
         select(Entrance)
         .join(SearchEntry, door)
-        .where(matches(somebody.reach_any(SEES_VENUES), "entrance", words), or_(own_words, own_words_en))
+        .where(matches(somebody.reach_any(SEES_VENUES), "entrance", words), has_own_word)
         .options(joinedload(Entrance.venue))
         .order_by(SearchEntry.area_path, SearchEntry.venue_id, SearchEntry.entrance)
         .limit(MOST_SHOWN)
