@@ -78,7 +78,7 @@ def test_a_database_that_dies_at_any_instant_loses_no_receipt(postgresql_town: T
 def test_receipts_from_before_the_database_has_written_are_found(postgresql_town: Town) -> None:
     postgresql_town.sabotage = "early_receipts"
     with pytest.raises(Violation, match="receipt"):
-        for _ in range(25):
+        for _ in range(10):
             postgresql_town._crash_postgresql()
 
 

@@ -204,7 +204,9 @@ def a_server(life: Life, trace: Trace) -> int:
     database.engine.dispose()
     app = create_app(settings)
     if life.extra.get("sabotage") == "early_receipts":
-        event.listen(app.extensions["gatehouse"].database.engine, "connect", _answer_before_it_is_written)
+        engine = app.extensions["gatehouse"].database.engine
+        event.listen(engine, "connect", _answer_before_it_is_written)
+        engine.dispose()  # those that were opened before
     server = make_server("127.0.0.1", life.port, app.wsgi_app, threaded=True)
     trace("alive", "server")
     server.serve_forever()
