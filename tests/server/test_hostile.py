@@ -7,25 +7,55 @@ test_upload_bombs.py; here is the rest. docs/hostile.md: which test fails withou
 
 from __future__ import annotations
 
+import csv
+import html
 import io
 import re
 import struct
+import zipfile
 import zlib
 from collections.abc import Callable
 from urllib.parse import quote
 
 import pytest
 from flask import Flask
+from sqlalchemy import update
+from sqlalchemy.exc import DBAPIError
+from werkzeug.test import TestResponse
 
-from server.accounts import passwords
-from server.accounts.models import User
+from server.accounts import passwords, views
+from server.accounts.models import RoleAssignment, SignInPasskey, User
+from server.accounts.roles import Role
+from server.areas.models import Area, Level, area_row
+from server.cases.models import Case
+from server.cases.registry import machines
 from server.cases.sheets import cell
 from server.codes.models import VenueCode
 from server.context import House
+from server.db import session
+from server.exports.tables import TABLES
+from server.inspections.models import InspectionPhoto
+from server.uploads.models import Upload
 from server.venues.models import Entrance, Venue
 from server.web.access import Gate, access_of
-from tests.server.people import LIBRARY, PASSWORD, Browser, open_code, put_kiosk, sign_in
-from tests.server.test_routes import ELSEWHERE, OPEN, TABLE, put_words
+from tests.server import guards
+from tests.server.accounts.test_users import choose, link_on
+from tests.server.inspections.test_inspections import drawn
+from tests.server.people import (
+    KIOSK,
+    LIBRARY,
+    NOON,
+    PASSWORD,
+    Browser,
+    Clock,
+    open_code,
+    put_kiosk,
+    put_resident,
+    sign_in,
+)
+from tests.server.test_notices import filled, write
+from tests.server.test_routes import ELSEWHERE, OPEN, TABLE, R, put_words
+from tests.server.vaults import TestVault
 
 pytestmark = pytest.mark.stores("sqlite")  # about requests and pages, not the database
 
@@ -79,6 +109,127 @@ def test_nothing_changes_by_looking(app: Flask, house: House) -> None:
             street.get(put_words(address, {"USER": "0" * 16, "PAPER": "1-0", "BADGE": "1-0", "CODE": "0" * 16})).close()
     with house.database.reading() as reading:
         assert reading.connection().exec_driver_sql("SELECT count(*) FROM audit_event").scalar() == before
+
+
+def test_a_page_that_is_looked_at_could_not_write_if_it_wanted_to(app: Flask) -> None:
+    change = update(Venue).values(name_zh="x")
+    for method in ("GET", "HEAD"):
+        with app.test_request_context("/", method=method), pytest.raises(DBAPIError, match="readonly|read-only"):
+            session().execute(change)
+    with app.test_request_context("/", method="POST"):
+        session().execute(change)
+        session().rollback()
+
+
+def test_the_cookie_of_a_known_device_is_not_for_scripts_or_other_sites(app: Flask) -> None:
+    browser = Browser(app.test_client())
+    answer = browser.post("/sign-in", {"name": "street", "password": PASSWORD}, page="/sign-in")
+    (cookie,) = (value for value in answer.headers.getlist("Set-Cookie") if value.startswith("gatehouse-device="))
+    assert "HttpOnly" in cookie and "SameSite=Lax" in cookie
+
+
+# --- other people's things -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", ["/venues", "/codes", "/kiosks", "/residents/", "/papers", "/cases/venue_code/"])
+def test_a_list_holds_nothing_of_another_area(app: Flask, house: House, vault: TestVault, path: str) -> None:
+    open_code(app)
+    put_kiosk(house, name="东门左机")
+    put_resident(app, house, R)
+    assert sign_in(app, "worker").post(f"/residents/{R}/papers").status_code == 303
+    with house.database.writing() as writing:
+        there = writing.query(User).filter_by(name="otherstreet").one()
+        role = Role.COMMUNITY_WORKER.value  # who may enter residents of the other district
+        writing.add(RoleAssignment(user_id=there.id, role=role, area_code="510105001001", starts_at=NOON))
+    mark = "居*民" if path in {"/residents/", "/papers"} else "锦江图书馆"
+    here, elsewhere = sign_in(app, "worker" if mark == "居*民" else "street"), sign_in(app, "otherstreet")
+    assert mark in here.get(path).text
+    answer = elsewhere.get(path)
+    assert answer.status_code == 200 and mark not in answer.text
+
+
+def test_no_notice_and_no_pass_of_another_area_is_listed(app: Flask, house: House, clock: Clock) -> None:
+    street, elsewhere = sign_in(app, "street"), sign_in(app, "otherstreet")
+    write(street, filled(clock, where="area:510104001"))
+    with house.database.reading() as reading:
+        inspector = reading.query(User).filter_by(name="inspector").one().id
+    given = {"inspector": inspector, "venues": LIBRARY.hex(), "hours": "4"}
+    assert street.post("/inspectors", given, page="/inspectors").status_code == 303
+    for path, mark in (("/notices", "流感疫苗接种"), ("/inspectors", 'href="/inspectors/')):
+        assert mark in street.get(path).text
+        answer = elsewhere.get(path)
+        assert answer.status_code == 200 and mark not in answer.text, path
+
+
+def test_the_first_page_counts_nothing_of_another_area(app: Flask, house: House) -> None:
+    def numbers(name: str) -> dict[str, str]:
+        return dict(re.findall(r'href="([^"]+)"><span class="number">(\d+)<', sign_in(app, name).get("/").text))
+
+    before, elsewhere = numbers("street"), numbers("otherstreet")
+    open_code(app)
+    put_kiosk(house, oldest_unsent_at=NOON)
+    with house.database.writing() as writing:
+        writing.get_one(Venue, LIBRARY).keeper_name = ""
+    changed = {address for address, number in numbers("street").items() if number != before.get(address, "0")}
+    lists = ("/kiosks?condition=alive", "/kiosks?condition=unsent", "/codes?state=issued", "/venues?keeper=none")
+    assert changed >= set(lists)
+    assert numbers("otherstreet") == elsewhere
+
+
+def test_what_is_out_of_reach_looks_like_what_does_not_exist(app: Flask, house: House) -> None:
+    serial = open_code(app)
+    put_kiosk(house)
+    browser = sign_in(app, "otherstreet")
+    for real, made_up in (
+        (f"/venues/{V}", "/venues/" + "00" * 6),
+        (f"/codes/{serial}", "/codes/99999"),
+        (f"/kiosks/{KIOSK.hex()}", "/kiosks/" + "00" * 8),
+    ):
+        answers = [browser.get(path) for path in (real, made_up)]
+        assert {answer.status_code for answer in answers} == {404}, real
+        texts = [answer.text.replace(answer.headers["X-Request-Id"], "") for answer in answers]
+        assert texts[0].replace(real, "") == texts[1].replace(made_up, ""), real
+
+
+def test_a_photograph_is_not_reached_through_another_inspection(app: Flask, house: House) -> None:
+    """Whoever may see one inspection puts the number of another one's photograph into its address."""
+    _street, case_id = drawn(app, house)
+    with house.database.writing() as writing:
+        case = writing.get_one(Case, case_id)
+        theirs = Case(**{column.key: getattr(case, column.key) for column in Case.__table__.columns})
+        theirs.id, theirs.key, theirs.area_path = "another0inspect0", None, "nowhere/"
+        theirs.venue_id = None
+        writing.add(theirs)
+        upload = Upload(
+            id="u" * 32, media_type="image/jpeg", size_bytes=1, digest=bytes(32), sealed=b"x", sent_by="x", at=NOON
+        )
+        writing.add(upload)
+        writing.flush()
+        by = writing.query(User).filter_by(name="inspector").one().id
+        writing.add(InspectionPhoto(upload_id=upload.id, case_id=theirs.id, stage="finding", at=NOON, by=by))
+    inspector = sign_in(app, "inspector")
+    assert inspector.get(f"/inspections/{case_id}").status_code == 200
+    assert inspector.get(f"/inspections/{theirs.id}/photos/{upload.id}").status_code == 404
+    assert inspector.get(f"/inspections/{case_id}/photos/{upload.id}").status_code == 404
+
+
+def test_nobody_removes_the_passkey_of_somebody_else(app: Flask, house: House) -> None:
+    street = sign_in(app, "street")
+    with house.database.writing() as writing:
+        ids = {}
+        for name in ("tech", "street"):
+            owner = writing.query(User).filter_by(name=name).one().id
+            kept = name.encode()
+            row = SignInPasskey(user_id=owner, credential_id=kept, public_key=b"k", sign_count=0, name="", made_at=NOON)
+            writing.add(row)
+            writing.flush()
+            ids[name] = row.id
+    answer = street.post(f"/account/second-factor/passkeys/{ids['tech']}/remove", {"password": PASSWORD})
+    assert answer.status_code == 404
+    answer = street.post(f"/account/second-factor/passkeys/{ids['street']}/remove", {"password": PASSWORD})
+    assert answer.status_code == 303
+    with house.database.reading() as reading:
+        assert [row.id for row in reading.query(SignInPasskey)] == [ids["tech"]]
 
 
 # --- names that are code ---------------------------------------------------------------------------------------------
@@ -145,6 +296,90 @@ def test_a_cell_of_an_export_is_never_a_formula(name: str) -> None:
     shown = cell(name)
     assert shown.startswith("'") or shown.lstrip()[:1] not in {"=", "+", "-", "@", "＝"}
     assert "\r" not in shown[:1] and "\t" not in shown[:1]
+
+
+FORMULAS = (
+    "=cmd|' /C calc'!A0",
+    "+1",
+    "-1",
+    "@SUM(A1)",
+    "\t=1",
+    "\r=1",
+    "\n=1",
+    " =1",
+    "＝1",
+    '=HYPERLINK("http://x")',
+)
+OFFSET_MS = -5  # a number below zero is one, and no formula
+
+
+@pytest.fixture
+def formulas(app: Flask, house: House) -> None:
+    """For each formula: a venue, its entrance, code, kiosk and a fault there, a person who told of it, and an area."""
+    with house.database.writing() as writing:
+        for n, formula in enumerate(FORMULAS):
+            code = f"51010400101{n}"
+            street = writing.get_one(Area, "510104001")
+            writing.add(area_row(code, Level.COMMUNITY, formula, formula, street))
+            venue_id = bytes([n]) * 6
+            words = dict.fromkeys(("name_zh", "name_en", "address", "keeper_name", "keeper_phone"), formula)
+            writing.add(Venue(id=venue_id, area_code=code, category="culture", created_at=NOON, **words))
+            writing.flush()
+            writing.add(Entrance(venue_id=venue_id, number=1, name_zh=formula, name_en=formula))
+        for user in writing.query(User):
+            user.display_name = FORMULAS[0]
+    for n, formula in enumerate(FORMULAS):
+        parts = {"health": {"parts": {"card": formula, "power": formula}}, "app_version": formula}
+        put_kiosk(house, bytes([n]) * 8, bytes([n]) * 6, name=formula, clock_offset_ms=OFFSET_MS, **parts)
+    street = sign_in(app, "street")
+    token = street.token("/password")
+    for n, formula in enumerate(FORMULAS):
+        issued = street.client.post(f"/venues/{bytes([n]).hex() * 6}/entrances/1/codes", data={"csrf_token": token})
+        assert issued.status_code == 303
+        told = {"csrf_token": token, "venue": bytes([n]).hex() * 6, "part": "camera", "what": "broken", "seen": formula}
+        assert street.client.post("/cases/fault/new", data=told).status_code == 303
+
+
+def cells_of(answer: TestResponse) -> tuple[list[str], int]:
+    """The texts of a table as CSV or XLSX, and how many cells a spreadsheet would work out by itself."""
+    if answer.mimetype == "text/csv":
+        rows = csv.reader(io.StringIO(answer.data.decode("utf-8-sig")))
+        cells = [cell for row in rows for cell in row]
+        runs = [c for c in cells if c.lstrip(" ")[:1] in set("=+-@＝＋－＠\t\r\n") - {""} and c and c != str(OFFSET_MS)]
+        return cells, len(runs)
+    with zipfile.ZipFile(io.BytesIO(answer.data)) as book:
+        parts = [book.read(name).decode() for name in book.namelist() if name.endswith((".xml", ".rels"))]
+    runs = [found for part in parts for found in re.findall(r"<f[ >]|<hyperlink|<ddeLink|TargetMode=.External", part)]
+    return [html.unescape(text) for part in parts for text in re.findall(r"<t(?: [^>]*)?>([^<]*)</t>", part)], len(runs)
+
+
+def test_no_export_holds_a_formula(app: Flask, house: House, formulas: None) -> None:
+    """Every table that can be taken away, found by its address or its view's name."""
+    exports = {
+        rule.endpoint: rule.rule
+        for rule in app.url_map.iter_rules()
+        if re.search(r"csv|xls|export", f"{rule.rule} {rule.endpoint}")
+    }
+    assert exports == {
+        "exports.export": "/exports/<name>.<any(csv, xlsx):form>",
+        "cases.export": "/cases/<machine_name>/export",
+        "codes.bulk.example": "/codes/bulk/example.csv",  # a line of our own
+        "quarantine.export": "/kiosks/<kiosk_id:kiosk_id>/quarantine.json",  # no table
+    }, "a new export has to be walked here"
+    street = sign_in(app, "street")
+    token = street.token("/password")
+    paths = [f"/exports/{table.name}.{form}" for table in TABLES for form in ("csv", "xlsx")]
+    paths += [f"/cases/{name}/export" for name in machines()]
+    held = {"csv": 0, "xlsx": 0, "export": 0}
+    for path in paths:
+        answer = street.client.post(path, data={"csrf_token": token})
+        if answer.status_code == 404 and path.endswith("/export"):
+            continue  # a workflow that a street has no part in
+        assert answer.status_code == 200, path
+        cells, runs = cells_of(answer)
+        assert runs == 0, f"{path}: {[c for c in cells if c[:1] in '=+-@']}"
+        held[re.split(r"[./]", path)[-1]] += sum("cmd|" in text for text in cells)
+    assert min(held.values()) >= 5, f"the names were there at all: {held}"
 
 
 # --- bombs -----------------------------------------------------------------------------------------------------------
@@ -249,6 +484,31 @@ def test_a_forged_device_cookie_is_no_known_browser(app: Flask, house: House) ->
     assert answers == [401, 429], "all of them counted for one address"
 
 
+def test_guessing_password_links_is_slowed_down(app: Flask, house: House, clock: Clock) -> None:
+    """Not even the right one opens from there; from elsewhere it does."""
+    street = sign_in(app, "street")
+    with house.database.reading() as reading:
+        staff = reading.query(User).filter_by(name="staff").one().id
+    link = link_on(street.post(f"/users/{staff}/link").text)
+    guesser = Browser(app.test_client())
+    guesser.client.environ_base["REMOTE_ADDR"] = "198.51.100.7"
+    token = guesser.token("/sign-in")
+    guess = {"csrf_token": token, "new": "another pass phrase", "again": "another pass phrase"}
+    answers = [guesser.client.post(f"/choose-password/guess-{n}", data=guess).status_code for n in range(21)]
+    assert answers == [410] * 20 + [429]
+    assert guesser.client.post(link, data=guess).status_code == guesser.get(link).status_code == 429
+    assert Browser(app.test_client()).get(link).status_code == 200
+    clock.passes(minutes=11)
+    assert guesser.get(link).status_code == 200
+
+
+def test_guessing_passkeys_is_slowed_down(app: Flask) -> None:
+    guesser = Browser(app.test_client())
+    form = {"csrf_token": guesser.token("/sign-in"), "credential": "{}"}
+    answers = [guesser.client.post("/sign-in/passkey", data=form).status_code for _ in range(31)]
+    assert answers == [303] * 30 + [429]
+
+
 def test_a_stranger_learns_nothing_of_what_exists(app: Flask, stranger: Browser) -> None:
     for path in (
         f"/venues/{V}",
@@ -303,6 +563,30 @@ def test_no_header_is_injected_through_next(app: Flask, wish: str) -> None:
     answer = browser.post("/sign-in", fields, page="/sign-in")
     assert answer.status_code == 303 and "\r" not in answer.location and "evil" not in answer.location
     assert not any("x=1" in value for value in answer.headers.getlist("Set-Cookie"))
+
+
+@pytest.mark.parametrize("wish", ["//evil.example", "https://evil.example/", "/\\evil.example", "/no-such-page", ""])
+def test_a_passkey_leads_to_our_own_pages_only(
+    app: Flask, house: House, monkeypatch: pytest.MonkeyPatch, wish: str
+) -> None:
+    with house.database.reading() as reading:
+        owner = reading.query(User).filter_by(name="street").one()
+    monkeypatch.setattr(views, "verify", lambda _writing, _credential, _now: owner)  # its signature is tried elsewhere
+    for asked, leads_to in ((wish, "/"), ("/venues", "/venues")):
+        browser = Browser(app.test_client())
+        answer = browser.post("/sign-in/passkey", {"credential": "x", "next": asked}, page="/sign-in")
+        assert answer.location == leads_to
+
+
+def test_a_password_chosen_through_a_link_ends_sessions(app: Flask, house: House) -> None:
+    """Somebody has lost their phone, on which they were signed in; the street gives them a link."""
+    phone, street = sign_in(app, "staff"), sign_in(app, "street")
+    with house.database.reading() as reading:
+        staff = reading.query(User).filter_by(name="staff").one().id
+    link = link_on(street.post(f"/users/{staff}/link").text)
+    assert phone.get("/").status_code == 200
+    assert choose(app, link) == 303
+    assert phone.get("/").status_code == 303
 
 
 @pytest.mark.parametrize(
@@ -368,3 +652,13 @@ def test_a_route_is_open_only_where_the_table_says(app: Flask) -> None:
     listed = {adapter.match(address, method)[0] for (method, address), who in TABLE.items() if who is OPEN}
     real = {rule.endpoint for rule in app.url_map.iter_rules() if access_of(app, rule.endpoint).gate is Gate.OPEN}
     assert real == listed
+
+
+# --- this list itself -------------------------------------------------------------------------------------------------
+
+
+def test_the_list_of_guards_is_of_this_tree() -> None:
+    """Each text that guards.py takes away stands in its file once, its tests exist, and the page holds its table."""
+    assert guards.problems() == []
+    page = (guards.TOP / "docs" / "hostile.md").read_text()
+    assert guards.table() in page, "write the table anew: python -m tests.server.guards --table"

@@ -14,6 +14,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -257,22 +258,20 @@ def test_who_takes_nothing_of_an_answer_is_let_go(monkeypatch: pytest.MonkeyPatc
         start_response("200 OK", [("Content-Length", "100000000")])
         return (b"x" * 1_000_000 for _ in range(100))
 
-    reading = Reading(long)
-    reading.connect(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
-    until(lambda: reading.reader.task_dispatcher.active_count == 1, "not begun")
-    until(lambda: reading.reader.task_dispatcher.active_count == 0, "its thread still waits")
-    reading.close()
+    with closing(Reading(long)) as reading:
+        reading.connect(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        until(lambda: reading.reader.task_dispatcher.active_count == 1, "not begun")
+        until(lambda: reading.reader.task_dispatcher.active_count == 0, "its thread still waits")
 
 
 def test_a_crowd_that_sends_nothing_whole_keeps_nobody_out(monkeypatch: pytest.MonkeyPatch) -> None:
     """More than there are places: those who came first and still have not asked make room."""
     monkeypatch.setattr(serving, "CONNECTIONS", 30)
-    reading = Reading()
-    crowd = [reading.connect(HEAD) for _ in range(60)]
-    assert reading.ask().endswith(b"ping")
-    assert len(reading.reader.active_channels) <= 30
-    until(lambda: is_closed(crowd[0]), "the first is still there")
-    reading.close()
+    with closing(Reading()) as reading:
+        crowd = [reading.connect(HEAD) for _ in range(60)]
+        assert reading.ask().endswith(b"ping")
+        assert len(reading.reader.active_channels) <= 30
+        until(lambda: is_closed(crowd[0]), "the first is still there")
 
 
 def test_a_body_over_the_limit_and_a_head_over_its_own_are_refused(reading: Reading) -> None:

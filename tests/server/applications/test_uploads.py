@@ -64,9 +64,19 @@ def test_what_is_no_picture_is_refused(data: bytes) -> None:
         read_picture(data)
 
 
+@pytest.mark.parametrize("kind", ["GIF", "BMP", "TIFF", "ICO", "PPM"])
+def test_a_picture_of_a_kind_that_is_not_asked_for_is_refused(kind: str) -> None:
+    """Pillow reads dozens of kinds, by decoders that nobody here needs."""
+    with pytest.raises(UploadError, match="JPEG, PNG or WebP"):
+        read_picture(picture((200, 100), kind))
+
+
 def test_too_large_and_empty_files_are_refused() -> None:
-    for data in (b"", bytes(MOST_BYTES + 1)):
-        with pytest.raises(UploadError):
+    with pytest.raises(UploadError, match="Choose a file"):
+        read_document(b"")
+    behind = bytes(MOST_BYTES)
+    for data in (picture() + behind, PDF.replace(b"%%EOF", b"%" + behind + b"\n%%EOF")):  # good, but for their size
+        with pytest.raises(UploadError, match="too large"):
             read_document(data)
 
 

@@ -12,7 +12,17 @@ from openpyxl import Workbook
 from sqlalchemy import func, select
 
 from server.accounts.models import User
-from server.codes.bulk import COLUMNS, MOST_ROWS, SheetError, as_text, from_text, read_sheet
+from server.codes.bulk import (
+    COLUMNS,
+    MOST_BYTES,
+    MOST_PARTS,
+    MOST_ROWS,
+    MOST_UNPACKED_BYTES,
+    SheetError,
+    as_text,
+    from_text,
+    read_sheet,
+)
 from server.codes.models import VenueCode
 from server.context import House
 from server.venues.models import Entrance, Venue
@@ -161,6 +171,20 @@ def entities() -> bytes:
 def test_what_is_no_sheet_is_refused(data: bytes) -> None:
     with pytest.raises(SheetError):
         read_sheet(data)
+
+
+def test_a_good_sheet_with_too_much_around_it_is_refused_for_that() -> None:
+    def beside(*parts: bytes) -> bytes:
+        out = io.BytesIO(xlsx(GOOD))
+        with zipfile.ZipFile(out, "a", zipfile.ZIP_DEFLATED) as folder:
+            for number, body in enumerate(parts):
+                folder.writestr(f"xl/media/{number}.bin", body)
+        return out.getvalue()
+
+    assert len(read_sheet(beside(b"x"))) == len(read_sheet(csv_of(GOOD) + b"\r\n" * 9)) == len(GOOD)
+    for data in (beside(bytes(MOST_UNPACKED_BYTES)), beside(*[b""] * MOST_PARTS), csv_of(GOOD) + b"\r\n" * MOST_BYTES):
+        with pytest.raises(SheetError, match="too large"):
+            read_sheet(data)
 
 
 def test_a_formula_in_a_name_stays_text(app: Flask) -> None:

@@ -8,13 +8,15 @@ import re
 from flask import Flask
 from sqlalchemy import select
 
+from server.accounts.models import RoleAssignment, User
+from server.accounts.roles import Role
 from server.cases.models import Case
 from server.context import House
 from server.tipoffs.models import TipOff, TipOffMessage
 from server.tipoffs.taking import by_code
 from server.uploads.models import Upload
 from tests.server.files import bomb, with_position
-from tests.server.people import LIBRARY, Browser, Clock, sign_in
+from tests.server.people import LIBRARY, NOON, Browser, Clock, sign_in
 
 FIELDS = {"sort": "no_check", "told": "北门没人查验，直接放行", "place": "锦江图书馆", "area": "510104"}
 
@@ -157,3 +159,18 @@ def test_staff_elsewhere_and_people_of_the_venue_read_nothing(app: Flask, house:
     assert inspector.post(f"/tip-offs/{case.id}/messages", {"text": "x"}).status_code == 403
     with house.database.reading() as reading:
         assert reading.scalars(select(TipOffMessage)).all() == []
+
+
+def test_who_handles_tip_offs_and_works_at_the_venue_reads_none_about_it(
+    app: Flask, house: House, stranger: Browser
+) -> None:
+    """Whatever else they are: who told stays protected."""
+    tell(stranger, venue=LIBRARY.hex())
+    page = f"/tip-offs/{case_of(house).id}"
+    district = sign_in(app, "district")
+    assert district.get(page).status_code == 200
+    with house.database.writing() as writing:
+        keeper = writing.query(User).filter_by(name="district").one().id
+        role = Role.VENUE_STAFF.value
+        writing.add(RoleAssignment(user_id=keeper, role=role, venue_id=LIBRARY, starts_at=NOON))
+    assert district.get(page).status_code == 404
