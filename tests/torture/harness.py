@@ -153,7 +153,7 @@ def main(argv: list[str]) -> int:
     )
     parser.add_argument("--minutes", type=float, default=2.0)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--jobs", type=int, default=2 * min(4, os.cpu_count() or 1), help="towns at a time")
+    parser.add_argument("--jobs", type=int, default=min(2, os.cpu_count() or 1), help="towns at a time")
     parser.add_argument(
         "--postgresql",
         type=float,
