@@ -354,6 +354,10 @@ def _ping_after_idling(engine: Engine) -> None:
         if connection is not None:
             used_at_s[connection] = time.monotonic()
 
+    @event.listens_for(engine, "invalidate")
+    def _lost(_connection: Any, _record: Any, _error: BaseException | None) -> None:
+        used_at_s.clear()  # the server has ended, perhaps, and the others are lost as well
+
     ping = engine.dialect.do_ping
 
     def ping_after_idling(connection: Any) -> bool:

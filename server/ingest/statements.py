@@ -10,7 +10,9 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any
 
+import psycopg
 from sqlalchemy import Connection, Dialect
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.sql.expression import Executable
 
 
@@ -30,8 +32,7 @@ class Statement:
     def run(self, connection: Connection, values: Mapping[str, Any]) -> Any:
         """Run it with *values* on the connection as it is, in its transaction if it has one; the driver's cursor."""
         compiled = self.compiled(connection.dialect)
-        driver: Any = connection.connection.driver_connection
-        return driver.execute(compiled.text, compiled.bound(values))
+        return _execute(connection, compiled.text, compiled.bound(values))
 
     def row(self, connection: Connection, values: Mapping[str, Any]) -> tuple[Any, ...] | None:
         """The first row, or None."""
@@ -59,8 +60,17 @@ def run_all(connection: Connection, changes: tuple[Statement, ...], values: Mapp
     bound: dict[str, Any] = {}
     for one in compiled:
         bound |= one.bound(values)
+    _execute(connection, sql, bound)
+
+
+def _execute(connection: Connection, sql: str, bound: Any) -> Any:
     driver: Any = connection.connection.driver_connection
-    driver.execute(sql, bound)
+    try:
+        return driver.execute(sql, bound)
+    except psycopg.OperationalError as error:  # as SQLAlchemy does it: a lost connection goes back to no pool
+        if is_lost := bool(driver.closed):
+            connection.invalidate(error)
+        raise OperationalError(sql, None, error, connection_invalidated=is_lost) from error
 
 
 @cache
