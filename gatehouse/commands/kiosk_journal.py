@@ -1,4 +1,7 @@
-"""`gatehouse kiosk journal ...`: check, look into, and carry a journal by hand."""
+"""`gatehouse kiosk journal ...`: check, look into, and carry a journal by hand.
+
+An action loads what it needs itself: these parsers are made at each start of a kiosk.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from config.kiosk import KioskSettings
-from kiosk.carrying import accept_receipt_file, export_journal
-from kiosk.inspection import inspect
-from kiosk.lifeline import life_of
-from kiosk.verifying import verify_journal, wall_text
 from protocol.words import EntryMode
 
 
@@ -35,6 +34,8 @@ def configure(actions: Any) -> None:
 
 def verify(where: Path, *, as_json: bool) -> int:
     """Print what a check of the journal found; 1 when there are findings."""
+    from kiosk.verifying import verify_journal
+
     report = verify_journal(where / "journal.db" if where.is_dir() else where)
     if as_json:
         print(
@@ -63,6 +64,9 @@ def verify(where: Path, *, as_json: bool) -> int:
 
 def show(where: Path, *, as_json: bool) -> int:
     """Print what an inspector may see; 1 when there are findings."""
+    from kiosk.inspection import inspect
+    from kiosk.verifying import wall_text
+
     looked = inspect(where / "journal.db" if where.is_dir() else where)
     report = looked.report
     if as_json:
@@ -102,6 +106,9 @@ def show(where: Path, *, as_json: bool) -> int:
 
 def show_record(where: Path, number: int, *, as_json: bool) -> int:
     """Print the life line of one record."""
+    from kiosk.lifeline import life_of
+    from kiosk.verifying import wall_text
+
     moments = life_of(where / "journal.db" if where.is_dir() else where, number)
     if as_json:
         told = [
@@ -120,6 +127,8 @@ def show_record(where: Path, number: int, *, as_json: bool) -> int:
 
 def export(where: Path, out: Path, *, everything: bool) -> int:
     """Write the file for the stick."""
+    from kiosk.carrying import export_journal
+
     folder = where if where.is_dir() else where.parent
     done = export_journal(folder, out, everything=everything)
     print(f"已导出 {done.records} 条记录（{done.first} 至 {done.last}），请把此文件带到服务器")
@@ -132,6 +141,8 @@ def export(where: Path, out: Path, *, everything: bool) -> int:
 
 def receipt(settings: KioskSettings, file: Path) -> int:
     """Take the receipt; 1 when the server asks for another file."""
+    from kiosk.carrying import accept_receipt_file
+
     done = accept_receipt_file(settings.data_dir, file, keep_after_receipt_h=settings.sync.keep_after_receipt_h)
     print(f"服务器已保存至第 {done.through} 条：新确认 {done.newly_held} 条，待上传 {done.unsent} 条")
     print(

@@ -1,4 +1,7 @@
-"""`gatehouse kiosk update ...`: a new version beside the old one, tried, and left again when it is no good."""
+"""`gatehouse kiosk update ...`: a new version beside the old one, tried, and left again when it is no good.
+
+An action loads what it needs itself: `settle` runs before each start of a kiosk, and needs very little.
+"""
 
 from __future__ import annotations
 
@@ -23,10 +26,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from config.files import write_whole
 from config.kiosk import KioskSettings
-from kiosk.enrol import app_version
-from kiosk.first_scan import prove_first_scan
 from kiosk.slots import CURRENT, GOOD, Slots, UpdateError
-from kiosk.update import Updater
 from protocol import cose, signed
 from protocol.errors import ProtocolError
 from protocol.trust import UPDATE_USE, TrustedKey, spki_of
@@ -75,6 +75,9 @@ def run(args: argparse.Namespace, settings: KioskSettings, config: Path) -> int:
     """The actions at a kiosk; 1 when the entrance is back at the version before."""
     slots = Slots(settings.program_dir)
     if args.action == "prove":
+        from kiosk.enrol import app_version
+        from kiosk.first_scan import prove_first_scan
+
         prove_first_scan(settings, args.journal)
         print(f"a first scan works with version {app_version()}")
         return 0
@@ -87,6 +90,8 @@ def run(args: argparse.Namespace, settings: KioskSettings, config: Path) -> int:
         return _init(slots)
     if args.action == "show":
         return _show(slots)
+    from kiosk.update import Updater
+
     note = Updater(settings, config, slots).install(args.package, exported=args.exported)
     if note.state == "done":
         print(f"已更新：{note.before} → {note.after}\nupdated from {note.before} to {note.after}")
@@ -105,6 +110,8 @@ def _init(slots: Slots) -> int:
             hint="Make the environment there first (docs/install-pi.md).",
             code="no_slots",
         )
+    from kiosk.enrol import app_version
+
     slots.seal("a", app_version(), bytes(32))
     slots.point(CURRENT, "a")
     slots.point(GOOD, "a")

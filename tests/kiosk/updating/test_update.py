@@ -220,7 +220,7 @@ def test_a_version_that_does_not_prove_itself_is_never_started(
         door.close()
     last = whole(workshop) if workshop.settings.journal_path.exists() else 0
     package = workshop.package(key, first=first)
-    quick = replace(QUICK, proof_s=20.0) if "sleep" in first else QUICK
+    quick = replace(QUICK, proof_s=3.0) if "sleep" in first else QUICK
     with pytest.raises(UpdateError) as error:
         workshop.updater(quick).install(package)
     assert error.value.code == code, error.value

@@ -79,11 +79,10 @@ def test_changes_run_as_one_are_the_same_changes(house: House) -> None:
         assert (journal.sequence, journal.changed_at) == (9, AT)
 
 
+@pytest.mark.stores("postgresql")  # SQLite's connections do not die
 def test_a_connection_is_asked_whether_it_lives_after_it_has_idled(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if not house.database.is_postgresql:
-        pytest.skip("SQLite's connections do not die")
     with house.database.beside() as connection:
         dead: Any = connection.connection.driver_connection
     dead.close()
