@@ -15,6 +15,7 @@ from server.cases.alarms import alarm
 from server.cases.kernel import open_case, take
 from server.cases.machine import Field, holders
 from server.cases.models import Case
+from server.context import House
 from server.vault.lag import how_late
 from server.vault.models import IndexLag
 
@@ -35,21 +36,33 @@ INDEX_BEHIND = alarm(
 MACHINES = (INDEX_BEHIND,)
 
 
-def follow_lag(writing: Session, at: datetime, bound: timedelta) -> bool | None:
+def follow_lag(house: House, bound: timedelta) -> bool | None:
     """Open a case when the index is behind for longer than *bound*, close it when it is not; True when one was opened,
     False when one was closed. Nothing where no area exists yet to answer for it."""
-    late = how_late(writing.get(IndexLag, 1), at)
-    is_late = late is not None and late > bound
+    at = house.now()
+    with house.database.reading() as reading:
+        if _is_as_it_should_be(reading, at, bound):
+            return None
+    with house.database.writing() as writing:
+        if _is_as_it_should_be(writing, at, bound):  # another worker was quicker
+            return None
+        if (held := _held(writing)) is not None:
+            take(writing, held, "catch_up", by=SYSTEM, at=at)
+            return False
+        root = writing.scalars(select(Area.path).order_by(func.length(Area.path)).limit(1)).first()
+        late = how_late(writing.get(IndexLag, 1), at)
+        if root is None or late is None:
+            return None
+        found = f"{late // timedelta(minutes=1)} min"
+        open_case(writing, INDEX_BEHIND, by=SYSTEM, at=at, title=found, place=Place(root), facts={"found": found})
+        return True
+
+
+def _is_as_it_should_be(reading: Session, at: datetime, bound: timedelta) -> bool:
+    late = how_late(reading.get(IndexLag, 1), at)
+    return (late is not None and late > bound) == (_held(reading) is not None)
+
+
+def _held(reading: Session) -> str | None:
     mine = select(Case.id).where(Case.machine == INDEX_BEHIND.name, Case.closed_at.is_(None))
-    held = writing.scalars(mine).first()
-    if is_late == (held is not None):
-        return None
-    if held is not None:
-        take(writing, held, "catch_up", by=SYSTEM, at=at)
-        return False
-    root = writing.scalars(select(Area.path).order_by(func.length(Area.path)).limit(1)).first()
-    if root is None or late is None:
-        return None
-    found = f"{late // timedelta(minutes=1)} min"
-    open_case(writing, INDEX_BEHIND, by=SYSTEM, at=at, title=found, place=Place(root), facts={"found": found})
-    return True
+    return reading.scalars(mine).first()

@@ -179,8 +179,7 @@ def reread_backups(house: House) -> Done:
 
 def watch_index(house: House) -> Done:
     """Raise a case when the vault's index stays behind, and close it when it has caught up."""
-    with house.database.writing() as writing:
-        opened = follow_lag(writing, house.now(), timedelta(minutes=house.settings.cases.index_minutes))
+    opened = follow_lag(house, timedelta(minutes=house.settings.cases.index_minutes))
     return Done("" if opened is None else f"opened={int(opened)}")
 
 
