@@ -105,7 +105,7 @@ def prove_first_scan(settings: KioskSettings, journal_copy: Path) -> None:
     report = verify_journal(journal_copy)  # (6)
     if not report.is_chain_whole:
         raise ProofError("The journal's chain does not hold.", hint=report.findings[0], code="journal")
-    _show(settings)  # (7)
+    _show(settings, journal_copy.parent)  # (7)
 
 
 def _picture(text: str) -> NDArray[np.uint8]:
@@ -119,8 +119,8 @@ def _picture(text: str) -> NDArray[np.uint8]:
     return np.repeat(grey[:, :, None], 3, axis=2)
 
 
-def _show(settings: KioskSettings) -> None:
-    quiet = replace(settings.screen, port=0, voice=False, sound="none")
+def _show(settings: KioskSettings, aside: Path) -> None:
+    quiet = replace(settings.screen, port=0, voice=False, sound="none", voice_cache=aside / "voice")
     with Screen(quiet) as screen:
         screen.publish(setup_state(1, None, None))
         try:
