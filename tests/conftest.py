@@ -36,16 +36,22 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 # a line. What is daily checked of these rooms is the few files that are not named here.
 NOT_DAILY = frozenset(
     """
-    firmware_bridge/test_devices_command.py firmware_bridge/test_devices_on_a_cable.py firmware_bridge/test_failures.py
-    firmware_bridge/test_gy614v.py
-    server/accounts/test_second_factor.py server/accounts/test_users.py server/applications server/backups
-    server/cases/test_machines.py server/cases/test_pages.py server/checkin server/exports server/ingest/test_bundles.py
-    server/ingest/test_early.py server/ingest/test_enrolment.py server/inspections server/operations server/queries
-    server/retention server/scale server/search server/test_commands.py server/test_frame.py server/test_hostile.py
-    server/test_inspectors.py server/test_kiosks.py server/test_notices.py server/test_papers.py
-    server/test_policies.py server/test_register.py server/test_residents.py server/test_rule_pages.py
-    server/posters server/test_rules_command.py server/test_slow_clients.py server/test_upload_bombs.py server/tipoffs
-    server/vault server/worker
+    faults firmware_bridge/test_controller.py firmware_bridge/test_devices_command.py
+    firmware_bridge/test_devices_on_a_cable.py firmware_bridge/test_failures.py firmware_bridge/test_gy614v.py
+    firmware_bridge/test_lcus.py journeys kiosk/sync/test_bundle_store.py kiosk/sync/test_catch_up.py
+    kiosk/sync/test_credentials.py kiosk/sync/test_own_authority.py kiosk/sync/test_simulate.py
+    kiosk/test_camera_scene.py kiosk/test_card_ocr.py kiosk/test_id_card.py kiosk/test_occupancy.py
+    kiosk/test_provider.py kiosk/test_readers.py kiosk/updating server/accounts/test_admin_accounts.py
+    server/accounts/test_registering.py server/accounts/test_second_factor.py server/accounts/test_sessions.py
+    server/accounts/test_users.py server/applications server/backups server/cases/test_machines.py
+    server/cases/test_pages.py server/checkin server/exports server/ingest/test_bundles.py
+    server/ingest/test_early.py server/ingest/test_enrolment.py server/inspections server/operations
+    server/posters server/queries server/retention server/scale server/search server/test_codes.py
+    server/test_commands.py server/test_frame.py server/test_hostile.py server/test_inspectors.py
+    server/test_kiosks.py server/test_notices.py server/test_papers.py server/test_policies.py
+    server/test_register.py server/test_residents.py server/test_rule_pages.py server/test_rules_command.py
+    server/test_slow_clients.py server/test_upload_bombs.py server/test_venues.py server/tipoffs server/vault
+    server/worker
     """.split()
 )
 _TESTS = Path(__file__).parent
