@@ -41,15 +41,23 @@ def index() -> ResponseReturnValue:
     """Every profile: which kinds of venues have one of their own, and what holds there."""
     held = profiles(session(), entry_policy(house()))
     kinds = {"": "All others", **{kind.value: name for kind, name in CATEGORY_NAMES.items()}}
+    policy = entry_policy(house())
     rows = [
-        (kind or ALL, name, mode, pick(held.values(), kind, mode, entry_policy(house())), (kind, mode) in held)
+        (kind or ALL, name, mode, pick(held.values(), kind, mode, policy))
         for kind, name in kinds.items()
         for mode in Mode
+        if not kind or (kind, mode) in held
+    ]
+    followers = [
+        (kind, name, [mode for mode in Mode if (kind, mode) not in held])
+        for kind, name in kinds.items()
+        if kind and any((kind, mode) not in held for mode in Mode)
     ]
     changed = {(row.category or ALL, row.mode) for row in session().scalars(select(PolicyProfile))}
     return render_template(
         "policies/index.html",
         rows=rows,
+        followers=followers,
         changed=changed,
         mode_names=MODE_NAMES,
         code_names=KINDS,
