@@ -23,6 +23,7 @@ from pathlib import Path
 
 import requests
 
+from config.files import unpack
 from config.kiosk import KioskSettings
 from kiosk.bundle_store import BundleStore
 from kiosk.carrying import carried_through, stopped_journal
@@ -419,7 +420,7 @@ def _copy_payload(path: Path, to: Path, told: UpdatePackage) -> None:
 def _untar(payload: Path, folder: Path) -> None:
     try:
         with tarfile.open(payload, "r:gz") as archive:
-            archive.extractall(folder, filter="data")  # nothing outside the folder, no devices, no links out
+            unpack(archive, folder)
     except (tarfile.TarError, EOFError, ValueError) as error:
         raise UpdateError(
             f"The package cannot be unpacked: {error}.", hint="Ask whoever made it.", code="damaged"

@@ -21,6 +21,7 @@ from sqlalchemy import URL, Engine, MetaData, func, select, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
+from config import files
 from config.errors import GatehouseError
 from config.server import ServerSettings
 from server import audit
@@ -176,7 +177,7 @@ def unpack(file: Path, key: pyrage.x25519.Identity, into: Path) -> None:
         with file.open("rb") as source, plain.open("wb") as sink:
             pyrage.decrypt_io(source, sink, [key])
         with tarfile.open(plain) as tar:
-            tar.extractall(into, filter="data")
+            files.unpack(tar, into)
     except pyrage.DecryptError as error:
         if "No matching keys" in str(error):
             raise BackupError(f"{file.name} was not made for this identity.", code="key") from error
