@@ -121,19 +121,24 @@ def _is_met(r: dict[str, Any]) -> bool:
     return r["of_raw"] >= FLOOR_OF_RAW and (peer is None or peer >= FLOOR_OF_PEER.get(r["batch"], 0))
 
 
+def _house(stack: ExitStack, store: str) -> tuple[Path, Cluster | None, Site, list[Sender]]:
+    """A server on *store* in a folder of its own, with eight kiosks; all of it goes with *stack*."""
+    folder = Path(tempfile.mkdtemp(prefix="gatehouse-ingest-"))
+    stack.callback(shutil.rmtree, folder)
+    cluster = None
+    if store == "postgresql":
+        cluster = Cluster(LASTING)
+        stack.callback(cluster.close)
+    site = stack.enter_context(_site(folder, cluster))
+    return folder, cluster, site, [Sender.make(site, number) for number in range(8)]
+
+
 def _flat(store: str, batch: int, stored: Sequence[int], turns: int) -> list[dict[str, Any]]:
     """What a passage costs with so many stored: in one database that is filled further between the sizes."""
     print(f"{'store':<12}{'stored':>12}{'ours/s':>10}{'server cpu us':>15}{'ms a batch':>12}{'filled in s':>13}")
     results = []
     with ExitStack() as stack:
-        folder = Path(tempfile.mkdtemp(prefix="gatehouse-ingest-"))
-        stack.callback(shutil.rmtree, folder)
-        cluster = None
-        if store == "postgresql":
-            cluster = Cluster(LASTING)
-            stack.callback(cluster.close)
-        site = stack.enter_context(_site(folder, cluster))
-        fleet = [Sender.make(site, number) for number in range(8)]
+        folder, cluster, site, fleet = _house(stack, store)
         who = itertools.cycle(fleet)
         held = 0
         for size in [0, *stored]:
@@ -161,14 +166,7 @@ def _compare(store: str, batch: int, turns: int) -> dict[str, Any]:
     """Everybody's turns at one size of batch."""
     uploads_a_turn = max(1, ROWS_A_TURN // batch)
     with ExitStack() as stack:
-        folder = Path(tempfile.mkdtemp(prefix="gatehouse-ingest-"))
-        stack.callback(shutil.rmtree, folder)
-        cluster = None
-        if store == "postgresql":
-            cluster = Cluster(LASTING)
-            stack.callback(cluster.close)
-        site = stack.enter_context(_site(folder, cluster))
-        fleet = [Sender.make(site, number) for number in range(8)]
+        folder, cluster, site, fleet = _house(stack, store)
         ours: list[float] = []
         cpu: list[float] = []
         raw: list[float] = []
