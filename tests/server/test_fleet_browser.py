@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,20 +12,15 @@ from selenium.webdriver.common.by import By
 from server.context import House
 from server.demo import VENUE_ID
 from server.kiosks.fleet_counting import count_new
-from tests.browser import chromium
 from tests.server.cases.test_cases_browser import violations
 from tests.server.people import NOON
 from tests.server.test_browser import Console
-from tests.server.test_browser import live as live  # the fixture
+from tests.server.test_browser import browser as browser  # the fixtures
+from tests.server.test_browser import driver as driver
+from tests.server.test_browser import live as live
 from tests.server.test_fleet import put_passages
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
-
-
-@pytest.fixture
-def driver() -> Iterator[Chrome]:
-    with chromium() as found:
-        yield found
 
 
 def test_from_the_chart_to_a_door_and_from_the_search_to_a_kiosk(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -19,18 +18,13 @@ from protocol.words import CredentialKind
 from server.bundles.parts import trust_list
 from server.context import House
 from server.demo import VENUE_ID
-from tests.browser import chromium
 from tests.server.people import NOON
 from tests.server.test_browser import Console
-from tests.server.test_browser import live as live  # the fixture
+from tests.server.test_browser import browser as browser  # the fixtures
+from tests.server.test_browser import driver as driver
+from tests.server.test_browser import live as live
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
-
-
-@pytest.fixture
-def driver() -> Iterator[Chrome]:
-    with chromium() as found:
-        yield found
 
 
 def test_a_pass_is_issued_at_a_desk_and_read_from_a_phone(
