@@ -13,6 +13,7 @@ from config.errors import ConfigError
 from config.server import ServerSettings
 from server.context import House, utc_now
 from server.db import Database
+from server.ingest.door import Door
 from server.keystore import KeyStore, read_passphrase
 from server.web import frame, language, menu, metrics
 from server.web.access import check_all_declared
@@ -83,6 +84,7 @@ def build(settings: ServerSettings, now: Callable[[], datetime] | None = None) -
     for subject in SUBJECTS:
         app.register_blueprint(importlib.import_module(f"server.{subject}.views").blueprint)
     check_all_declared(app)
+    app.wsgi_app = Door(app, app.wsgi_app)  # type: ignore[method-assign]
     if settings.listen.trusted_proxies:
         count = settings.listen.trusted_proxies
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=count, x_proto=count)  # type: ignore[method-assign]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from flask import Flask, Request, Response, abort, current_app, g, jsonify, redirect, render_template, request, url_for
@@ -13,6 +14,7 @@ from flask_wtf.csrf import CSRFError, CSRFProtect
 from werkzeug.exceptions import HTTPException, InternalServerError, SecurityError
 from werkzeug.routing import BaseConverter, ValidationError
 
+from config.server import ServerSettings
 from server.accounts import sessions
 from server.accounts.gates import may_see_personal
 from server.accounts.rights import person_of
@@ -51,6 +53,8 @@ CONTENT_SECURITY_POLICY = "; ".join(
     )
 )
 
+UNLESS_SET = (("Content-Security-Policy", CONTENT_SECURITY_POLICY), ("Referrer-Policy", "same-origin"))
+NOT_STORED = ("Cache-Control", "no-store")  # unless set, and but for files that are the same for everybody
 HEADERS = (  # of every answer; no view sets one of these
     ("X-Content-Type-Options", "nosniff"),
     ("X-Frame-Options", "DENY"),
@@ -58,6 +62,18 @@ HEADERS = (  # of every answer; no view sets one of these
     ("Cross-Origin-Resource-Policy", "same-origin"),
     ("Permissions-Policy", "camera=(), microphone=(), geolocation=()"),
 )
+
+HSTS = ("Strict-Transport-Security", "max-age=31536000")  # where there is TLS
+
+ARRIVED = "gatehouse.arrived"  # in the environ: `Arrived`, when somebody has looked at the request before Flask
+
+
+class Arrived(NamedTuple):
+    """When a request came, by the steady clock, and what it is called in the log."""
+
+    at_s: float
+    request_id: str
+
 
 # What went wrong and what to do, by status; everything else says what 500 or 400 says.
 ERROR_TEXTS: dict[int, tuple[str, str]] = {
@@ -141,7 +157,7 @@ def _gate() -> ResponseReturnValue | None:
     (5) the form comes from our own page, (6) the right, (7) a password that must be changed and a second factor that
     must be set up come first, (8) agreement and training, where residents' data are shown.
     """
-    g.started, g.request_id = time.monotonic(), new_request_id()
+    g.started, g.request_id = request.environ.get(ARRIVED) or Arrived(time.monotonic(), new_request_id())
     if request.endpoint is None or request.routing_exception is not None:  # (1) Flask answers 404, 405 or a redirect
         return None
     access = access_of(current_app, request.endpoint)
@@ -221,25 +237,28 @@ def _refuse_other_sites(*, sends_no_referrer: bool = False) -> None:
 def _headers(response: Response) -> Response:
     staleness.note_write()
     headers = response.headers
-    headers.setdefault("Content-Security-Policy", CONTENT_SECURITY_POLICY)
-    headers.setdefault("Referrer-Policy", "same-origin")
+    for name, value in UNLESS_SET:
+        headers.setdefault(name, value)
     headers.extend(HEADERS)
     if house().settings.is_https:
-        headers["Strict-Transport-Security"] = "max-age=31536000"
+        headers.extend((HSTS,))
     if "request_id" in g:
         headers["X-Request-Id"] = g.request_id  # the same on each log line of this request
     if request.endpoint != "static":
-        headers.setdefault("Cache-Control", "no-store")
-        took_ms = (time.monotonic() - g.started) * 1000 if "started" in g else 0
-        # the route, never the path: a path can hold the token of a poster
-        log.info(
-            "request method=%s route=%s status=%s took_ms=%.0f",
-            request.method,
-            request.endpoint or "-",
-            response.status_code,
-            took_ms,
-        )
+        headers.setdefault(*NOT_STORED)
+        log_answer(request.endpoint or "-", request.method, response.status_code, g.get("started"))
     return response
+
+
+def usual_headers(settings: ServerSettings) -> list[tuple[str, str]]:
+    """What `_headers` puts on an answer that has none of its own, but for the request's identifier."""
+    return [*UNLESS_SET, *HEADERS, *([HSTS] if settings.is_https else []), NOT_STORED]
+
+
+def log_answer(route: str, method: str, status: int, started_s: float | None) -> None:
+    """One line for each request: the route, never the path, which can hold the token of a poster."""
+    took_ms = 0 if started_s is None else (time.monotonic() - started_s) * 1000
+    log.info("request method=%s route=%s status=%s took_ms=%.0f", method, route, status, took_ms)
 
 
 def _is_for_machines() -> bool:

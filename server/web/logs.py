@@ -8,7 +8,7 @@ import secrets
 import sys
 from datetime import UTC, datetime
 
-from flask import g, has_request_context
+from flask import g, has_app_context
 
 TEXT, JSON_LINES = "text", "json"
 _LINE = "%(asctime)s %(levelname)s %(name)s %(message)s%(of_request)s"
@@ -29,7 +29,7 @@ def new_request_id() -> str:
 
 
 def _note_request(record: logging.LogRecord) -> bool:
-    found = g.get("request_id", "") if has_request_context() else ""
+    found = g.get("request_id", "") if has_app_context() else ""
     record.request_id, record.of_request = found, f" request_id={found}" if found else ""
     return True
 

@@ -108,13 +108,17 @@ class _Fixed:
         yield from self._metrics
 
 
+def count(app: Flask, route: str, method: str, status: int, started_s: float | None) -> None:
+    """Count one answer of *app*; *route* is the endpoint, never the path, which can hold a token."""
+    counting: _Counting = app.extensions["gatehouse_metrics"]
+    counting.requests.labels(route, method, str(status)).inc()
+    if started_s is not None:
+        counting.seconds.labels(route).observe(time.monotonic() - started_s)
+
+
 def _count(response: Response) -> Response:
-    counting: _Counting = current_app.extensions["gatehouse_metrics"]
-    route = request.endpoint or "none"  # never the path, which can hold a token
     method = request.method if request.method in {"GET", "HEAD", "POST", "OPTIONS"} else "other"
-    counting.requests.labels(route, method, str(response.status_code)).inc()
-    if "started" in g:
-        counting.seconds.labels(route).observe(time.monotonic() - g.started)
+    count(current_app, request.endpoint or "none", method, response.status_code, g.get("started"))
     return response
 
 

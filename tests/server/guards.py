@@ -842,7 +842,7 @@ GUARDS: tuple[Guard, ...] = (
     ),
     _guard(
         "who fails to be a kiosk is slowed",
-        "ingest/views.py",
+        "ingest/answering.py",
         "            exchange_throttle.note_failure(source, now, claimed.hex())\n",
         "",
         "ingest/test_exchange.py::"

@@ -15,7 +15,7 @@ from protocol.sealing import EpochOpener
 from server.audit import AuditEvent
 from server.cases.models import Case
 from server.context import House
-from server.ingest import views
+from server.ingest import answering
 from server.ingest.devices import to_ms
 from server.ingest.models import Epoch, Fork, ForkedRecord, Journal, JournalRecord, Quarantined, RecordKind
 from server.ingest.pace import Pace
@@ -351,7 +351,7 @@ def test_a_kiosk_that_does_not_stop_is_told_when_to_come_back_and_no_other_waits
     new_kiosk: NewKiosk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = [100.0]
-    monkeypatch.setattr(views, "exchange_pace", Pace(3, steady_s=lambda: now[0]))
+    monkeypatch.setattr(answering, "exchange_pace", Pace(3, steady_s=lambda: now[0]))
     busy, other = new_kiosk(), new_kiosk()
     for kiosk in (busy, other):
         assert kiosk.enrol().status_code == 200
