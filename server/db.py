@@ -41,6 +41,7 @@ PING_AFTER_S = 1.0  # a connection that was used within this is taken for alive
 RECYCLE_S = 1800  # a pooled connection is not kept longer, so that a failed-over or rebalanced database is noticed
 CANCEL_S = 2.0  # to tell PostgreSQL that a commit has waited long enough
 REPLICA_CONNECT_S = 2  # a page does not wait longer for a replica before it is read from the primary
+_MAY_WRITE = "gatehouse_may_write"  # in a connection's `info`: what SQLite was told last
 WRITERS = "gatehouse writers"  # the advisory lock that stands for SQLite's one write lock
 
 
@@ -134,8 +135,13 @@ class Database:
 
     @contextmanager
     def beside(self) -> Iterator[Connection]:
-        """One connection for a request of a machine: it looks something up first (`looking`), and then may open a
-        transaction that writes beside others (`begin`)."""
+        """One connection for a request of a machine: it looks something up first, on the driver's cursor, and then may
+        open a transaction that writes beside others (`begin`).
+
+        The look holds nothing. On SQLite it stands alone. On PostgreSQL the transaction that follows has begun with it,
+        which is a round trip less: it reads committed rows, so that its later statements see what others commit
+        meanwhile.
+        """
         with self._beside.connect() as connection:
             yield connection
 
@@ -269,8 +275,11 @@ def _engine(url: str, connections: int, statement_s: int, synchronous_commit: st
         options = connection.get_execution_options()
         writes = bool(options.get("gatehouse_writes"))
         if engine.dialect.name == "sqlite":
-            driver: Any = connection.connection.driver_connection  # every session pays for what is said here
-            driver.execute(f"PRAGMA query_only={'OFF' if writes else 'ON'}")
+            pooled = connection.connection
+            driver: Any = pooled.driver_connection  # every session pays for what is said here
+            if pooled.info.get(_MAY_WRITE) is not writes:  # said again, it would still have each statement compiled anew
+                driver.execute(f"PRAGMA query_only={'OFF' if writes else 'ON'}")
+                pooled.info[_MAY_WRITE] = writes
             if writes:
                 turns.take(connection.connection.record_info)
                 try:
@@ -415,19 +424,6 @@ class _Watch:
 _ADVISORY_LOCK = text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))")
 _TRY_LOCK = text("SELECT pg_try_advisory_lock(hashtextextended(:name, 0))")
 _UNLOCK = text("SELECT pg_advisory_unlock(hashtextextended(:name, 0))")
-
-
-@contextmanager
-def looking(connection: Connection) -> Iterator[None]:
-    """Statements on the driver's cursor within this block read before the transaction, and hold nothing.
-
-    On SQLite each stands alone. On PostgreSQL the transaction that follows has begun with them, which is a round trip
-    less: it reads committed rows, so that its later statements see what others commit meanwhile, and has no lock.
-    """
-    if connection.dialect.name == "sqlite":
-        driver: Any = connection.connection.driver_connection
-        driver.execute("PRAGMA query_only=ON")
-    yield
 
 
 def session() -> Session:

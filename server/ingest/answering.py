@@ -17,7 +17,6 @@ from protocol.errors import ProtocolError
 from protocol.exchange import COPIED, TAKES, Answer, Receipt, Upload
 from server.bundles.manifests import bundle_version
 from server.context import House
-from server.db import looking
 from server.ingest.aside import aside_command
 from server.ingest.devices import Device, find_device, find_quiet_device, require_active, to_ms
 from server.ingest.exchange import take
@@ -82,9 +81,8 @@ def _verified(
     """Whose upload it is, and the upload; *connection* has no transaction, before and after."""
     try:
         claimed = Upload.claimed_kiosk(body)
-        with looking(connection):
-            counted_as = exchange_throttle.key_of(source, claimed.hex())
-            found: Device | Refused | None = find_quiet_device(connection, claimed, counted_as)
+        counted_as = exchange_throttle.key_of(source, claimed.hex())
+        found: Device | Refused | None = find_quiet_device(connection, claimed, counted_as)
         if found is None:
             found = _device_or_refusal(house, source, claimed, now)
         try:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
+from itertools import chain
 from typing import Any, NamedTuple, cast
 
 from sqlalchemy import (
@@ -67,7 +68,11 @@ _KNOWN_EPOCHS = select(_epochs.c.epoch).where(
     _epochs.c.kiosk_id == bindparam("kiosk"), _epochs.c.epoch.in_(bindparam("named", expanding=True))
 )
 _NO_GIST = (None,) * (len(Gist._fields) - 2)
-_INSERT = f"INSERT INTO journal_record ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"  # noqa: S608
+_ROW = f"({', '.join('?' * len(_COLUMNS))})"
+_INSERTS = {  # SQLite: by how many rows at once
+    rows: f"INSERT INTO journal_record ({', '.join(_COLUMNS)}) VALUES {', '.join([_ROW] * rows)}"  # noqa: S608
+    for rows in (50, 10, 1)
+}
 _COPY = f"COPY journal_record ({', '.join(_COLUMNS)}) FROM STDIN (FORMAT BINARY)"
 _POSTGRESQL_TYPES = {LargeBinary: "bytea", BigInteger: "int8", SmallInteger: "int2", Integer: "int4", String: "varchar"}
 _COPY_TYPES = [_POSTGRESQL_TYPES[type(JournalRecord.__table__.c[name].type)] for name in _COLUMNS]
@@ -279,8 +284,13 @@ def _insert_records(writing: Session, rows: list[tuple[Any, ...]]) -> None:
             copy.set_types(_COPY_TYPES)
             for row in rows:
                 copy.write_row(row)
-    else:
-        driver.executemany(_INSERT, rows)
+        return
+    done = 0
+    for at_once, statement in _INSERTS.items():
+        # not one by one: sqlite3 lets go of the interpreter for each, and gets it back when another thread lets go
+        while len(rows) - done >= at_once:
+            driver.execute(statement, list(chain.from_iterable(rows[done : done + at_once])))
+            done += at_once
 
 
 def _rows(kiosk: bytes, fresh: Sequence[Prepared], now_ms: int) -> list[tuple[Any, ...]]:

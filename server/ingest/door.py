@@ -42,7 +42,7 @@ class Door:
         self._app, self._beyond = app, beyond
         self._house: House = app.extensions["gatehouse"]
         self._most_bytes = access_of(app, ENDPOINT).max_bytes or 0
-        self._trusted = tuple(app.config["TRUSTED_HOSTS"])
+        self._trusted = tuple(app.config["TRUSTED_HOSTS"] or ())
         self._headers = (("Content-Type", CONTENT_TYPE), *frame.usual_headers(self._house.settings))
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:

@@ -10,7 +10,7 @@ from sqlalchemy import JSON, bindparam, func, select, text, update
 from sqlalchemy.exc import OperationalError
 
 from server.context import House
-from server.db import Database, UtcDateTime, looking
+from server.db import Database, UtcDateTime
 from server.ingest.models import Journal
 from server.ingest.statements import Statement, run_all
 from server.kiosks.models import Kiosk
@@ -45,13 +45,30 @@ def test_what_a_statement_writes_the_mapper_reads(house: House) -> None:
 def test_a_look_leaves_no_transaction_and_the_connection_as_it_was(house: House) -> None:
     put_kiosk(house)
     with house.database.beside() as connection:
-        with looking(connection):
-            assert UNSENT.row(connection, {"kiosk": b"nobody's"}) is None
+        assert UNSENT.row(connection, {"kiosk": b"nobody's"}) is None
         with connection.begin() as transaction:
             SEEN.run(connection, {"kiosk": KIOSK, "at": AT, "tested": None, "told": {}})
             transaction.rollback()
-        with looking(connection):
-            assert UNSENT.row(connection, {"kiosk": KIOSK}) == (None,)
+        assert UNSENT.row(connection, {"kiosk": KIOSK}) == (None,)
+
+
+@pytest.mark.stores("sqlite")
+def test_sqlite_is_told_who_may_write_when_that_changes_and_not_again(house: House) -> None:
+    put_kiosk(house)
+    told: list[str] = []
+    with house.database.beside() as connection:
+        driver: Any = connection.connection.driver_connection
+        driver.set_trace_callback(told.append)
+    for writes in (True, True, False, False, True, False, True):
+        if writes:
+            with house.database.writing() as writing:
+                assert writing.connection().connection.driver_connection is driver  # one connection for all of them
+                writing.get_one(Kiosk, KIOSK).unsent_count = 3
+        else:
+            with house.database.reading() as reading, pytest.raises(OperationalError, match="readonly"):
+                reading.execute(text("UPDATE kiosk SET unsent_count = 4"))
+    driver.set_trace_callback(None)
+    assert [line.rpartition("=")[2] for line in told if "query_only" in line] == ["ON", "OFF", "ON", "OFF"]
 
 
 def test_a_statement_lacks_nothing_silently(house: House) -> None:
