@@ -26,6 +26,7 @@ from weakref import WeakKeyDictionary, WeakSet
 
 import psycopg
 from flask import current_app, g, request
+from psycopg.types.string import BytesBinaryDumper
 from sqlalchemy import Connection, DateTime, Dialect, Engine, MetaData, create_engine, event, make_url, text
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import DeclarativeBase, Session
@@ -270,6 +271,11 @@ def _engine(url: str, connections: int, statement_s: int, synchronous_commit: st
         _refuse_lonely_commits(engine, statement_s)
         _ping_after_idling(engine)
 
+        @event.listens_for(engine, "connect")
+        def _quick_bytes(dbapi_connection: Any, _record: Any) -> None:
+            # what COPY finds for bytea by itself is the driver's class for DBAPI's `Binary`, in Python and not in C
+            dbapi_connection.adapters.register_dumper(bytes, BytesBinaryDumper)
+
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
         options = connection.get_execution_options()
@@ -277,7 +283,7 @@ def _engine(url: str, connections: int, statement_s: int, synchronous_commit: st
         if engine.dialect.name == "sqlite":
             pooled = connection.connection
             driver: Any = pooled.driver_connection  # every session pays for what is said here
-            if pooled.info.get(_MAY_WRITE) is not writes:  # said again, it would still have each statement compiled anew
+            if pooled.info.get(_MAY_WRITE) is not writes:  # each time it is said, all statements are compiled anew
                 driver.execute(f"PRAGMA query_only={'OFF' if writes else 'ON'}")
                 pooled.info[_MAY_WRITE] = writes
             if writes:

@@ -11,11 +11,12 @@ from protocol.bundle import Manifest, Part
 from server.bundles.models import BundlePart
 from server.bundles.parts import EVERYBODY, kiosk_scope, venue_scope
 from server.ingest.devices import to_ms
-from server.ingest.statements import Statement
 
 _parts = cast(Table, BundlePart.__table__).c
 _SCOPES = ("everybody", "of_venue", "of_kiosk")  # as scopes_of has them
-_NEWEST = Statement(select(func.max(_parts.version)).where(or_(*[_parts.scope == bindparam(of) for of in _SCOPES])))
+# The version of a kiosk's bundle, with the values of `named_scopes`; None while it has none.
+# It never goes down: a kiosk that is moved gets a new "place", which takes a number above all others.
+NEWEST = select(func.max(_parts.version)).where(or_(*[_parts.scope == bindparam(of) for of in _SCOPES]))
 
 
 def scopes_of(kiosk: bytes, venue: bytes) -> tuple[str, str, str]:
@@ -23,13 +24,9 @@ def scopes_of(kiosk: bytes, venue: bytes) -> tuple[str, str, str]:
     return (EVERYBODY, venue_scope(venue), kiosk_scope(kiosk))
 
 
-def bundle_version(reading: Session, kiosk: bytes, venue: bytes) -> int:
-    """The version of the kiosk's bundle; 0 while it has none.
-
-    It never goes down: a kiosk that is moved gets a new "place", which takes a number above all others.
-    """
-    found = _NEWEST.row(reading.connection(), dict(zip(_SCOPES, scopes_of(kiosk, venue), strict=True)))
-    return (found and found[0]) or 0
+def named_scopes(kiosk: bytes, venue: bytes) -> dict[str, str]:
+    """The values that NEWEST names."""
+    return dict(zip(_SCOPES, scopes_of(kiosk, venue), strict=True))
 
 
 def manifest(reading: Session, kiosk: bytes, venue: bytes) -> Manifest | None:

@@ -15,7 +15,6 @@ from sqlalchemy.orm import Session
 
 from protocol.errors import ProtocolError
 from protocol.exchange import COPIED, TAKES, Answer, Receipt, Upload
-from server.bundles.manifests import bundle_version
 from server.context import House
 from server.ingest.aside import aside_command
 from server.ingest.devices import Device, find_device, find_quiet_device, require_active, to_ms
@@ -46,7 +45,6 @@ def answer(house: House, body: bytes, source: str | None) -> bytes:
         prepared = _prepared(upload, device.venue_id)  # (4)
         with connection.begin(), Session(connection, expire_on_commit=False) as writing:  # (5)
             done = take(writing, upload, prepared, now, as_sent=body)
-            version = bundle_version(writing, device.kiosk_id, device.venue_id)
             others = (*inside_command(writing, device, upload), *aside_command(writing, upload))
             writing.flush()
     appended = done.appended
@@ -60,7 +58,7 @@ def answer(house: House, body: bytes, source: str | None) -> bytes:
         receipt=receipt,
         want=appended.sequence + 1,
         quarantined=appended.quarantined,
-        bundle_version=version,
+        bundle_version=done.bundle_version,
         commands=(TAKES.command(), *((COPIED,) if done.is_copied else ()), *others),
     )
     log.info(

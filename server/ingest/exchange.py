@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from protocol.exchange import Upload
 from protocol.passage import Header
 from server.audit import Thing, audit
+from server.bundles.manifests import NEWEST, named_scopes
 from server.db import UtcDateTime
 from server.faults.reporting import STAFF_EVENT, report_by_staff
 from server.ingest.appending import HELD_COLUMNS, MOVE, Appended, Held, Result, append
@@ -42,6 +43,7 @@ _SEEN = Statement(
         select(_BOOTS.c.mono_ms).where(_of_boot).scalar_subquery(),
         exists().where(_FORKS.c.kiosk_id == bindparam("kiosk")),
         exists().where(_EPOCHS.c.kiosk_id == bindparam("kiosk"), _EPOCHS.c.epoch == bindparam("named")),
+        NEWEST.scalar_subquery(),
     )
 )
 _FIRST_SEEN = Statement(
@@ -82,6 +84,7 @@ class Exchanged:
         bool  # False: an older upload came again; it was appended where new, and says nothing of the kiosk's health
     )
     is_copied: bool  # a second history of this kiosk came in once, by whichever of the two devices
+    bundle_version: int  # that it should hold; 0 while it has none
 
 
 def take(
@@ -108,9 +111,8 @@ def take(
     require_active(KioskState(state))
     before = last or 0
     named = upload.records[-1].epoch if upload.records else b""
-    last_ms, is_copied, is_known = _SEEN.row(
-        connection, {"kiosk": upload.kiosk, "of_boot": upload.boot, "named": named}
-    ) or (None, False, False)
+    asked = {"kiosk": upload.kiosk, "of_boot": upload.boot, "named": named, **named_scopes(upload.kiosk, venue)}
+    last_ms, is_copied, is_known, version = _SEEN.row(connection, asked) or (None, False, False, None)
     known = frozenset((named,)) if is_known else frozenset()
     appended = append(writing, upload, prepared, now, as_sent=as_sent, journal=journal, known_epochs=known)
     if upload.early and appended.result is Result.OK and not was_carried:
@@ -145,7 +147,7 @@ def take(
             at=now,
         )
         raise_case(writing, kiosk, appended.new_fork, now)
-    return Exchanged(appended, is_news, bool(is_copied) or appended.new_fork is not None)
+    return Exchanged(appended, is_news, bool(is_copied) or appended.new_fork is not None, version or 0)
 
 
 def _kiosk(writing: Session, kiosk: bytes, *, is_locked: bool = False) -> Kiosk:

@@ -81,4 +81,3 @@ def _body() -> bytes:
     except RequestEntityTooLarge as error:
         limit = request.max_content_length or MAX_UPLOAD_BYTES
         raise Refused(413, "too_large", f"More than {limit} bytes. Send a smaller batch.") from error
-

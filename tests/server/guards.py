@@ -606,6 +606,20 @@ GUARDS: tuple[Guard, ...] = (
         "",
         f"{_HOSTILE}another_host_is_answered_nothing",
     ),
+    _guard(
+        "our own host names only, at the kiosks' door",
+        "ingest/door.py",
+        '            and _is_ours(environ.get("HTTP_HOST", ""), self._trusted)\n',
+        "",
+        "ingest/test_door.py::test_the_door_answers_as_flask_alone_would[sqlite-bad host]",
+    ),
+    _guard(
+        "size of an upload at the kiosks' door",
+        "ingest/door.py",
+        "            and int(length) <= self._most_bytes\n",
+        "",
+        "ingest/test_door.py::test_the_door_answers_as_flask_alone_would[sqlite-too large]",
+    ),
     # --- sessions -----------------------------------------------------------------------------------------------------
     _guard(
         "a session begins with a new cookie",
@@ -923,8 +937,8 @@ GUARDS: tuple[Guard, ...] = (
     _guard(
         "no path in the log of requests",
         _FRAME,
-        '            request.endpoint or "-",\n',
-        "            request.path,\n",
+        'log_answer(request.endpoint or "-", ',
+        "log_answer(request.path, ",
         "test_console.py::test_the_log_holds_routes_and_never_a_token",
     ),
 )  # fmt: skip
