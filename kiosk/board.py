@@ -170,6 +170,8 @@ def _occupancy(lane: Lane, rules: RulesInForce) -> Occupancy | None:
 
 def _notices(lane: Lane, rules: RulesInForce) -> tuple[NoticeView, ...]:
     """Those in force now; a clock that is not sure hides none, since it cannot tell which are over."""
+    if not rules.notices:
+        return ()
     at_ms = int(lane.clock.now().timestamp() * 1000)
     return tuple(
         NoticeView(

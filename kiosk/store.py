@@ -20,9 +20,11 @@ from typing import Protocol
 import sqlite_utils
 
 from config.errors import GatehouseError
+from kiosk.journal_tables import APPEND, END, MIGRATIONS
+from kiosk.tallies import Tallies
 from protocol.aside import Aside
 from protocol.exchange import Receipt
-from protocol.journal import Record, genesis
+from protocol.journal import Record, digests_of, genesis, link
 from protocol.passage import Facts, Header, Personal, Place, Stamp
 from protocol.sealing import EPOCH_ID_BYTES, EPOCH_KEY_BYTES, EpochSealer, SealPublicKey
 
@@ -30,6 +32,7 @@ log = logging.getLogger("gatehouse.journal")
 
 
 INSIDE = "inside"  # the counter that may also go down
+LOG_PAGES = 1000  # SQLite moves its log into the file from here on (its own default), and begins it anew
 
 
 class JournalError(GatehouseError):
@@ -39,61 +42,6 @@ class JournalError(GatehouseError):
     """
 
     code = "journal"
-
-
-MIGRATIONS = sqlite_utils.Migrations("journal")  # append only: a released step is never edited
-
-
-@MIGRATIONS()
-def m0001_records(db: sqlite_utils.Database) -> None:
-    """The chain, its head, the server's receipts, and today's counters."""
-    for sql in (
-        """CREATE TABLE record (
-             sequence INTEGER PRIMARY KEY,  -- from 1, without gaps
-             epoch    BLOB NOT NULL,
-             wrapped  BLOB NOT NULL,        -- empty but in an epoch's first record
-             header   BLOB NOT NULL,
-             sealed   BLOB NOT NULL,
-             hash     BLOB NOT NULL,        -- of the chain, after this record
-             at_ms    INTEGER NOT NULL      -- the header's wall time, for the age of the oldest unsent record
-           ) STRICT""",
-        """CREATE TABLE head (
-             id       INTEGER PRIMARY KEY CHECK (id = 1),
-             kiosk    BLOB NOT NULL,
-             sequence INTEGER NOT NULL,     -- of the last record ever written, purged or not
-             hash     BLOB NOT NULL,
-             held      INTEGER NOT NULL,    -- up to here the server holds the journal, by its newest word
-             held_hash BLOB NOT NULL
-           ) STRICT""",
-        """CREATE TABLE receipt (
-             sequence INTEGER PRIMARY KEY,
-             head     BLOB NOT NULL,
-             at_ms    INTEGER NOT NULL,     -- the server's clock; the only one that purging goes by
-             signed   BLOB NOT NULL
-           ) STRICT""",
-        """CREATE TABLE quarantined (
-             sequence INTEGER PRIMARY KEY,
-             reason   TEXT NOT NULL
-           ) STRICT""",
-        """CREATE TABLE counter (
-             day  TEXT NOT NULL,
-             name TEXT NOT NULL,
-             n    INTEGER NOT NULL,
-             PRIMARY KEY (day, name)
-           ) STRICT, WITHOUT ROWID""",
-    ):
-        db.execute(sql)
-
-
-@MIGRATIONS()
-def m0002_quarantined_since(db: sqlite_utils.Database) -> None:
-    """Since when the server keeps a record apart; a table of its own, since an older program may run here again."""
-    db.execute(
-        """CREATE TABLE quarantined_since (
-             sequence INTEGER PRIMARY KEY,
-             at_ms    INTEGER NOT NULL      -- by the server's clock
-           ) STRICT"""
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,9 +100,8 @@ class Journal:
         self._wrapped_is_written = False
         self._epoch_day = ""
         self.on_append: AppendListener | None = None
-        self._counts: dict[str, int] = {}
-        self._counts_day = ""
-        self._inside: tuple[str, int] | None = None  # a venue's day, and how many people came in less those who left
+        self._tallies = Tallies()  # counted since they were last moved to the table of counters
+        self._moved: dict[str, dict[str, int]] = {}  # what that table has, by day, as far as it was asked for
         self._quarantine: Quarantine | None = None  # as last read; None: to be read again
         self._oldest: tuple[int, int | None] = (0, None)  # sequence of the oldest unsent record, and its wall time
         self._only = _take_alone(path)
@@ -163,12 +110,12 @@ class Journal:
         except sqlite3.Error as error:
             os.close(self._only)
             raise _explain(error, path) from error
+        _make_room(self._db, path)
         try:
             self._db.execute("BEGIN IMMEDIATE")  # sqlite-utils makes its own table in two steps, which a cut can part
             MIGRATIONS.apply(sqlite_utils.Database(self._db))
-            self._db.execute("INSERT OR IGNORE INTO head VALUES (1, ?1, 0, ?2, 0, ?2)", (kiosk, genesis(kiosk)))
+            row = self._db.execute("SELECT kiosk FROM holding").fetchone() or self._begin_chain()
             self._db.execute("COMMIT")
-            row = self._db.execute("SELECT kiosk FROM head").fetchone()
         except sqlite3.Error as error:
             self._db.close()
             os.close(self._only)
@@ -181,16 +128,35 @@ class Journal:
                 hint="Keep that file (it may hold unsent passages) and give this device a folder of its own.",
                 code="other_kiosk",
             )
-        self._reload()
+        try:
+            self._reload()
+        except BaseException as error:
+            self._db.close()
+            os.close(self._only)
+            if isinstance(error, sqlite3.Error):
+                raise _explain(error, path) from error
+            raise
+
+    def _begin_chain(self) -> tuple[bytes]:
+        first = genesis(self.kiosk)
+        self._db.execute("INSERT INTO holding VALUES (1, ?, 0, ?)", (self.kiosk, first))
+        self._db.execute(
+            "INSERT INTO chain VALUES (?, x'', x'', x'', x'', ?, 0, 0, x'')",
+            (END, first),
+        )
+        return (self.kiosk,)
 
     def _reload(self) -> None:
-        """Read the head from disk into memory; the journal is ours alone, so the two stay equal after each commit."""
-        sequence, after, held, held_hash = self._db.execute(
-            "SELECT sequence, hash, held, held_hash FROM head"
-        ).fetchone()
-        self._head: tuple[int, bytes] = (sequence, after)
-        self._held: tuple[int, bytes] = (held, held_hash)
-        self._counts_day, self._oldest, self._inside, self._quarantine = "", (0, None), None, None
+        """Read the end from disk into memory; the journal is ours alone, so the two stay equal after each commit."""
+        held: tuple[int, bytes] = self._db.execute("SELECT held, held_hash FROM holding").fetchone()
+        end = self._db.execute("SELECT last, hash, tallies FROM chain WHERE sequence = ?", (END,)).fetchone()
+        try:
+            tallies = Tallies.from_bytes(end[2])
+        except (TypeError, ValueError) as error:
+            raise _damaged(self.path, "its end is missing" if end is None else "its counts cannot be read") from error
+        self._head: tuple[int, bytes] = (end[0], end[1])
+        self._held, self._tallies = held, tallies
+        self._moved, self._oldest, self._quarantine = {}, (0, None), None
 
     def close(self) -> None:
         """Close the file and forget the epoch key; a second call does nothing."""
@@ -228,32 +194,25 @@ class Journal:
             started = time.perf_counter()
             self._refuse_when_too_large()
             sealer = self._sealer_for(day)
+            changes = [(day, name, 1) for name in count]
+            if inside is not None and inside[1]:
+                changes.append((inside[0], INSIDE, inside[1]))
             try:
-                self._db.execute("BEGIN IMMEDIATE")
+                tallies = self._tallies.plus(changes)
+                if tallies.has_days_enough():
+                    self._move_tallies()
+                    tallies = self._tallies.plus(changes)
                 last, previous = self._head
                 sequence = last + 1
                 facts, event = (what, None) if isinstance(what, Facts) else (None, what)
                 header = Header(sequence, place, stamp, facts, event, tuple(detail)).to_bytes()
                 sealed = sealer.seal(sequence, header, personal.to_bytes() if personal else b"")
                 wrapped = b"" if self._wrapped_is_written else sealer.wrapped
-                record = Record(sequence, sealer.epoch, wrapped, header, sealed)
-                after = record.hash_after(previous)
+                after = link(previous, sequence, sealer.epoch, digests_of(wrapped, header, sealed))
                 sealed_at = time.perf_counter()
-                self._db.execute(
-                    "INSERT INTO record VALUES (?, ?, ?, ?, ?, ?, ?)",
-                    (sequence, record.epoch, wrapped, header, sealed, after, stamp.at_ms),
+                self._db.execute(  # a transaction of its own: when it returns, the record is on disk
+                    APPEND, (sequence, sealer.epoch, wrapped, header, sealed, after, stamp.at_ms, tallies.to_bytes())
                 )
-                self._db.execute("UPDATE head SET sequence = ?, hash = ?", (sequence, after))
-                changes = [(day, name, 1) for name in count]
-                if inside is not None and inside[1]:
-                    changes.append((inside[0], INSIDE, inside[1]))
-                if changes:
-                    rows = ", ".join(["(?, ?, ?)"] * len(changes))
-                    self._db.execute(
-                        f"INSERT INTO counter VALUES {rows} ON CONFLICT DO UPDATE SET n = n + excluded.n",  # noqa: S608  only marks
-                        [part for change in changes for part in change],
-                    )
-                self._db.execute("COMMIT")
             except BaseException as error:
                 self._sealer = None  # whatever was sealed under this key may exist somewhere: never use it again
                 self._undo()
@@ -262,17 +221,23 @@ class Journal:
                 raise
             self._wrapped_is_written = True
             self._head = (sequence, after)
+            self._tallies = tallies
             if sequence == self._held[0] + 1:
                 self._oldest = (sequence, stamp.at_ms)
-            if day == self._counts_day:
-                for name in count:
-                    self._counts[name] = self._counts.get(name, 0) + 1
-            if inside is not None and self._inside is not None and inside[0] == self._inside[0]:
-                self._inside = (inside[0], self._inside[1] + inside[1])
             stored = Stored(sequence, after, sealed_at - started, time.perf_counter() - sealed_at)
         if self.on_append:
             self.on_append(stored)
         return stored
+
+    def _move_tallies(self) -> None:
+        """Add what was counted to the table of counters, so that the end of the chain stays small."""
+        self._db.execute("BEGIN IMMEDIATE")
+        self._db.executemany(
+            "INSERT INTO counter VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET n = n + excluded.n", self._tallies.rows()
+        )
+        self._db.execute("UPDATE chain SET tallies = x'' WHERE sequence = ?", (END,))
+        self._db.execute("COMMIT")
+        self._tallies, self._moved = Tallies(), {}
 
     def _refuse_when_too_large(self) -> None:
         if not self._most_bytes or journal_bytes(self.path) < self._most_bytes:  # the usual case, without SQLite
@@ -297,7 +262,7 @@ class Journal:
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
             self._reload()
-        except sqlite3.Error:
+        except (sqlite3.Error, JournalError):
             log.error("journal cannot be read after a failure")  # the next append fails too, and says why
 
     @contextmanager
@@ -448,7 +413,7 @@ class Journal:
                 "INSERT OR IGNORE INTO receipt VALUES (?, ?, ?, ?)",
                 (receipt.sequence, receipt.head, receipt.at_ms, signed),
             )
-            self._db.execute("UPDATE head SET held = ?, held_hash = ?", (receipt.sequence, receipt.head))
+            self._db.execute("UPDATE holding SET held = ?, held_hash = ?", (receipt.sequence, receipt.head))
             self._db.execute("COMMIT")
             self._held = (receipt.sequence, receipt.head)
 
@@ -477,7 +442,7 @@ class Journal:
                 return False
             self._db.execute("BEGIN IMMEDIATE")
             self._db.execute("DELETE FROM receipt WHERE sequence > ?", (sequence,))
-            self._db.execute("UPDATE head SET held = ?, held_hash = ?", (sequence, at))
+            self._db.execute("UPDATE holding SET held = ?, held_hash = ?", (sequence, at))
             self._db.execute("COMMIT")
             self._held = (sequence, at)
         return True
@@ -539,7 +504,7 @@ class Journal:
                 through = self._db.execute(
                     "SELECT coalesce(max(sequence), 0) FROM receipt WHERE at_ms <= ?", (server_now_ms - keep_ms,)
                 ).fetchone()[0]
-                gone = self._db.execute("DELETE FROM record WHERE sequence <= ?", (through,)).rowcount
+                gone = self._db.execute("DELETE FROM chain WHERE sequence <= ?", (through,)).rowcount
                 self._db.execute("DELETE FROM receipt WHERE sequence < ?", (through,))
                 self._db.execute("COMMIT")
             except sqlite3.Error as error:
@@ -548,28 +513,31 @@ class Journal:
         return int(gone)
 
     def counts(self, day: str) -> dict[str, int]:
-        """Today's counters by name."""
+        """The counters of *day* by name; who is inside is not among them."""
         with self._locked():
-            if day != self._counts_day:
-                self._counts = dict(self._db.execute("SELECT name, n FROM counter WHERE day = ?", (day,)))
-                self._counts_day = day
-            return dict(self._counts)
+            counts = self._counted(day)
+        counts.pop(INSIDE, None)
+        return counts
 
     def inside(self, venue_day: str) -> int:
         """How many people came in through here on *venue_day*, less those who left; negative for a way out."""
-        with self._lock:
-            if self._inside is None or self._inside[0] != venue_day:
-                row = self._db.execute(
-                    "SELECT n FROM counter WHERE day = ? AND name = ?", (venue_day, INSIDE)
-                ).fetchone()
-                self._inside = (venue_day, int(row[0]) if row else 0)
-            return self._inside[1]
+        with self._locked():
+            return self._counted(venue_day).get(INSIDE, 0)
+
+    def _counted(self, day: str) -> dict[str, int]:
+        """What was counted on *day*: what the table has, and what came since."""
+        if day not in self._moved:  # asked for several times a second; the table changes with the days
+            self._moved[day] = dict(self._db.execute("SELECT name, n FROM counter WHERE day = ?", (day,)))
+        counts = dict(self._moved[day])
+        for name, by in self._tallies.of(day).items():
+            counts[name] = counts.get(name, 0) + by
+        return counts
 
     def last_inside_day(self) -> str:
         """The newest day of the venue on which anybody was counted; "" when nobody was."""
-        with self._lock:
+        with self._locked():
             row = self._db.execute("SELECT max(day) FROM counter WHERE name = ?", (INSIDE,)).fetchone()
-        return row[0] or ""
+            return max(row[0] or "", self._tallies.last_day_of(INSIDE))
 
     def last_stamp_ms(self) -> int | None:
         """Wall time of the newest record still held, so that a clock behind it is noticed; None when there is none."""
@@ -632,6 +600,34 @@ def _open(path: Path) -> sqlite3.Connection:
     return db
 
 
+def _make_room(db: sqlite3.Connection, path: Path) -> None:
+    """Let the write-ahead log take all the room it will ever need, before anybody waits at the door.
+
+    A commit into blocks that the file already has writes its page and nothing else; one that makes the file longer
+    costs the disk a second write, for the file's length. SQLite's log gets there by itself with its first thousand
+    pages; a transaction that is taken back gets it there at once. Where there is no room the next commit says so.
+    """
+    try:
+        missing = LOG_PAGES - path.with_name(path.name + "-wal").stat().st_size // 4096
+    except OSError:
+        missing = LOG_PAGES
+    if missing <= 0:
+        return
+    try:
+        (cached,) = db.execute("PRAGMA cache_size").fetchone()
+        db.execute("PRAGMA cache_size = 10")  # pages; the others spill into the log
+        try:
+            db.execute("BEGIN IMMEDIATE")
+            db.execute("CREATE TABLE room (page BLOB)")
+            db.executemany("INSERT INTO room VALUES (zeroblob(4000))", ((),) * missing)
+        finally:
+            if db.in_transaction:
+                db.execute("ROLLBACK")
+            db.execute(f"PRAGMA cache_size = {int(cached)}")
+    except sqlite3.Error as error:
+        log.warning("no room for the log: %s", error)  # what SQLite says names no data
+
+
 def _explain(error: sqlite3.Error, path: Path) -> JournalError:
     """Turn SQLite's words into ours: what was found and what to do."""
     text = str(error)
@@ -653,8 +649,12 @@ def _explain(error: sqlite3.Error, path: Path) -> JournalError:
             hint="Is a second kiosk running on this folder? Stop it.",
             code="busy",
         )
+    return _damaged(path, text)
+
+
+def _damaged(path: Path, found: str) -> JournalError:
     return JournalError(
-        f"{path} is damaged ({text}).",
+        f"{path} is damaged ({found}).",
         hint="Keep the file, start with a new folder, and import the old one on the server.",
         code="damaged",
     )

@@ -96,12 +96,13 @@ class SteppedDatabase:
         self._db, self._steps = db, steps
 
     def execute(self, sql: str, *args: Any) -> Any:
-        writes = sql.startswith(("BEGIN", "INSERT", "UPDATE", "COMMIT"))
+        name = " ".join(sql.split()[:3])  # "INSERT INTO chain"
+        writes = name.startswith(("BEGIN", "INSERT", "UPDATE", "COMMIT"))
         if writes:
-            self._steps.step(f"before {sql[:24]}")
+            self._steps.step(f"before {name}")
         result = self._db.execute(sql, *args)
         if writes:
-            self._steps.step(f"after {sql[:24]}")
+            self._steps.step(f"after {name}")
         return result
 
     def __getattr__(self, name: str) -> Any:

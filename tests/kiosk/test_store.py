@@ -195,16 +195,16 @@ def test_a_file_that_is_no_journal_is_named(tmp_path: Path, device: Device, vaul
 
 
 TAMPERING = {
-    "a header is edited": "UPDATE record SET header = (SELECT header FROM record WHERE sequence = 2)"
+    "a header is edited": "UPDATE chain SET header = (SELECT header FROM chain WHERE sequence = 2) WHERE sequence = 3",
+    "a sealed part is swapped": "UPDATE chain SET sealed = (SELECT sealed FROM chain WHERE sequence = 2)"
     " WHERE sequence = 3",
-    "a sealed part is swapped": "UPDATE record SET sealed = (SELECT sealed FROM record WHERE sequence = 2)"
-    " WHERE sequence = 3",
-    "a record is deleted": "DELETE FROM record WHERE sequence = 3",
-    "the first records are deleted": "DELETE FROM record WHERE sequence <= 2",
+    "a record is deleted": "DELETE FROM chain WHERE sequence = 3",
+    "the first records are deleted": "DELETE FROM chain WHERE sequence <= 2",
+    "the last record is deleted": "DELETE FROM chain WHERE sequence = 6",
     "the last records are deleted": "DELETE FROM record WHERE sequence > 4",
-    "two records are exchanged": "UPDATE record SET sequence = CASE sequence WHEN 3 THEN 90 WHEN 4 THEN 91 END"
-    " WHERE sequence IN (3, 4); UPDATE record SET sequence = CASE sequence WHEN 90 THEN 4 WHEN 91 THEN 3 END"
-    " WHERE sequence > 80",
+    "two records are exchanged": "UPDATE chain SET sequence = CASE sequence WHEN 3 THEN 90 WHEN 4 THEN 91 END"
+    " WHERE sequence IN (3, 4); UPDATE chain SET sequence = CASE sequence WHEN 90 THEN 4 WHEN 91 THEN 3 END"
+    " WHERE sequence IN (90, 91)",
     "the head is moved back": "UPDATE head SET sequence = 5",
 }
 
