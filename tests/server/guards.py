@@ -532,7 +532,7 @@ GUARDS: tuple[Guard, ...] = (
     _guard(
         "content security policy",
         _FRAME,
-        '    headers.setdefault("Content-Security-Policy", CONTENT_SECURITY_POLICY)\n',
+        '("Content-Security-Policy", CONTENT_SECURITY_POLICY), ',
         "",
         f"{_HOSTILE}no_page_can_be_framed_or_sniffed",
     ),
