@@ -53,7 +53,10 @@ CONTENT_SECURITY_POLICY = "; ".join(
     )
 )
 
-UNLESS_SET = (("Content-Security-Policy", CONTENT_SECURITY_POLICY), ("Referrer-Policy", "same-origin"))
+UNLESS_SET = (  # of every answer that does not say otherwise
+    ("Content-Security-Policy", CONTENT_SECURITY_POLICY),
+    ("Referrer-Policy", "same-origin"),
+)
 NOT_STORED = ("Cache-Control", "no-store")  # unless set, and but for files that are the same for everybody
 HEADERS = (  # of every answer; no view sets one of these
     ("X-Content-Type-Options", "nosniff"),

@@ -532,7 +532,7 @@ GUARDS: tuple[Guard, ...] = (
     _guard(
         "content security policy",
         _FRAME,
-        '("Content-Security-Policy", CONTENT_SECURITY_POLICY), ',
+        '    ("Content-Security-Policy", CONTENT_SECURITY_POLICY),\n',
         "",
         f"{_HOSTILE}no_page_can_be_framed_or_sniffed",
     ),
