@@ -54,6 +54,7 @@ from server.ingest.partitions import day_of, ensure_days
 from server.kiosks.models import Kiosk
 from server.migrations import upgrade
 from server.setup import initialise
+from server.web import serving
 from tests.postgres import Cluster, programs
 from tests.server.ingest.fleet import PASSAGE, VaultKeyRing
 from tests.server.people import LIBRARY, furnish
@@ -407,13 +408,15 @@ def _site(folder: Path, cluster: Cluster | None) -> Iterator[Site]:
 
 
 def _serve(folder: Path, url: str, port: int) -> int:
-    import waitress
-
+    """One process of `gatehouse server`, as server/web/serving.py has it, until it is terminated."""
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # a full queue is what is measured
-
     settings = ServerSettings(public_url="http://localhost", data_dir=folder / "data", database_url=url)
-    waitress.serve(create_app(settings), host="127.0.0.1", port=port, threads=4, recv_bytes=1 << 20, _quiet=True)
-    return 0
+    app = serving.settled(create_app(settings))
+    listening = socket.create_server(("127.0.0.1", port), backlog=64)
+    listening.setblocking(False)
+    reader = serving.Reader(app.wsgi_app, listening, threads=4, max_body_bytes=serving.largest_body(app))
+    while True:
+        reader.turn(serving.TURN_S)
 
 
 def _free_port() -> int:
