@@ -149,10 +149,10 @@ def test_an_address_in_use_is_told_with_what_to_do(server: Server, capsys: pytes
 class Reading:
     """A reader in a thread of this process, with an application that says what it was sent."""
 
-    def __init__(self, app: Callable[..., Iterable[bytes]] | None = None) -> None:
+    def __init__(self, app: Callable[..., Iterable[bytes]] | None = None, max_body_bytes: int = 1000) -> None:
         self.listening = socket.create_server(("127.0.0.1", 0))
         self.listening.setblocking(False)
-        self.reader = serving.Reader(app or self._answer, self.listening, threads=1, max_body_bytes=1000)
+        self.reader = serving.Reader(app or self._answer, self.listening, threads=1, max_body_bytes=max_body_bytes)
         self.clients: list[socket.socket] = []
         self.stops = threading.Event()
         self.thread = threading.Thread(target=self._run)
@@ -279,6 +279,21 @@ def test_a_body_over_the_limit_and_a_head_over_its_own_are_refused(reading: Read
     assert reading.ask(b"x" * 1001).startswith(b"HTTP/1.0 413 ")
     with reading.connect(HEAD + b"X-Long: " + b"x" * serving.MAX_HEAD_BYTES) as client:
         assert client.recv(20).startswith(b"HTTP/1.0 431 ")
+
+
+def test_an_answer_leaves_in_one_piece(reading: Reading, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Head and body in two would let go of the interpreter twice, and busy connections would fight for it."""
+    sent: list[bytes] = []
+    send = serving.Connection.send
+
+    def noted(self: serving.Connection, data: bytes, do_close: bool = True) -> int:
+        sent.append(data)
+        return int(send(self, data, do_close=do_close))
+
+    monkeypatch.setattr(serving.Connection, "send", noted)
+    assert reading.ask(b"ping").endswith(b"\r\n\r\nping")
+    assert reading.ask(b"").endswith(b"\r\n\r\n")
+    assert len(sent) == 2
 
 
 def test_no_path_of_a_request_gets_into_the_log() -> None:

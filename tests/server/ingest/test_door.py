@@ -10,6 +10,7 @@ import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from http.client import HTTPConnection
 from typing import Any
 
 import psycopg
@@ -26,8 +27,10 @@ from server.ingest import answering, door
 from server.ingest.pace import Pace
 from server.ingest.throttle import Throttle
 from server.kiosks.models import Kiosk
+from server.web import serving
 from tests.server.ingest.fleet import PaperKiosk
 from tests.server.people import Clock
+from tests.server.test_slow_clients import Reading
 
 
 @dataclass
@@ -267,3 +270,25 @@ def test_each_line_of_a_request_bears_its_name(
         names = {record.request_id for record in caplog.records}  # type: ignore[attr-defined]
         assert len(caplog.records) == count and names == {dict(headers)["X-Request-Id"]}
     caplog.handler.removeFilter(_note_request)
+
+
+def test_a_refused_upload_leaves_its_connection_as_it_was(
+    app: Flask, kiosk: PaperKiosk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also one that nobody read: the next upload on the same connection is not taken for the rest of it."""
+    body = good(kiosk, monkeypatch).body
+    reading = Reading(app.wsgi_app, max_body_bytes=serving.largest_body(app))
+    try:
+        client = HTTPConnection(*reading.listening.getsockname())
+        for refused, content_type, status in (
+            (body, "application/json", 415),
+            (body[:-1], CONTENT_TYPE, 401),
+            (bytes(MAX_UPLOAD_BYTES + 1), CONTENT_TYPE, 413),
+        ):
+            for sent, as_type, expected in ((refused, content_type, status), (body, CONTENT_TYPE, 200)):
+                client.request("POST", EXCHANGE_PATH, sent, {"Content-Type": as_type, "Host": "localhost"})
+                answered = client.getresponse()
+                assert (answered.status, bool(answered.read()), answered.will_close) == (expected, True, False)
+        client.close()
+    finally:
+        reading.close()
