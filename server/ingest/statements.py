@@ -15,6 +15,8 @@ from sqlalchemy import Connection, Dialect
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.sql.expression import Executable
 
+_CURSOR = "gatehouse_cursor"  # in a connection's `info`, which goes with it
+
 
 class Statement:
     """One statement with named values; no `IN` of a list whose length is open. Compiled once for each dialect.
@@ -30,7 +32,8 @@ class Statement:
         self._compiled: dict[str, Compiled] = {}
 
     def run(self, connection: Connection, values: Mapping[str, Any]) -> Any:
-        """Run it with *values* on the connection as it is, in its transaction if it has one; the driver's cursor."""
+        """Run it with *values* on the connection as it is, in its transaction if it has one; the driver's cursor, to be
+        read before the next statement runs there."""
         compiled = self.compiled(connection.dialect)
         return _execute(connection, compiled.text, compiled.bound(values))
 
@@ -64,9 +67,15 @@ def run_all(connection: Connection, changes: tuple[Statement, ...], values: Mapp
 
 
 def _execute(connection: Connection, sql: str, bound: Any) -> Any:
-    driver: Any = connection.connection.driver_connection
+    pooled = connection.connection
+    driver: Any = pooled.driver_connection
+    runs = driver
+    if connection.dialect.name == "postgresql":  # a cursor of psycopg costs as much to make as its statement to run
+        runs = pooled.info.get(_CURSOR)
+        if runs is None:
+            runs = pooled.info[_CURSOR] = driver.cursor()
     try:
-        return driver.execute(sql, bound)
+        return runs.execute(sql, bound)
     except psycopg.OperationalError as error:  # as SQLAlchemy does it: a lost connection goes back to no pool
         if is_lost := bool(driver.closed):
             connection.invalidate(error)
