@@ -16,7 +16,6 @@ import dataclasses
 import http.client
 import itertools
 import json
-import logging
 import os
 import platform
 import secrets
@@ -63,7 +62,7 @@ FLOOR_OF_RAW = 0.35
 FLOOR_OF_PEER = {50: 2.0, 200: 2.0, 500: 1.2}
 ROWS_A_TURN = 4000
 DAYS = 14  # over which stored records are spread
-CONNECTIONS = 2  # at once; the records of one kiosk always travel in order
+CONNECTIONS = 4  # at once; the records of one kiosk always travel in order
 LASTING = {"fsync": "on", "synchronous_commit": "on", "shared_buffers": "256MB", "max_wal_size": "2GB"}
 COLUMNS = tuple(JournalRecord.__table__.columns.keys())
 BENCH_PYTHON = Path(__file__).parents[1] / ".venv-bench" / "bin" / "python"
@@ -273,9 +272,13 @@ class Site:
 
 
 def _cpu_s(pid: int) -> float:
-    """Processor time of one process, and of nobody else: PostgreSQL's own processes are not in it."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    """Processor time of one process and its children, and of nobody else: PostgreSQL's processes are not in it."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    ticks = 0
+    for one in (str(pid), *children):
+        fields = Path(f"/proc/{one}/stat").read_text().rsplit(")", 1)[1].split()
+        ticks += int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def _post_all(
@@ -397,7 +400,9 @@ def _site(folder: Path, cluster: Cluster | None) -> Iterator[Site]:
     vault = VaultKeyRing()
     settings.vault_public_path.write_bytes(vault.exported)
     port = _free_port()
-    process = subprocess.Popen([sys.executable, "-m", "bench", "ingest", "--serve", str(folder), url, str(port)])
+    command = [sys.executable, "-m", "bench", "ingest", "--serve", str(folder), url, str(port)]
+    with (folder / "server.log").open("wb") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log)
     try:
         _wait_for(port, process)
         yield Site(house, port, process, vault.seal.load())
@@ -408,15 +413,11 @@ def _site(folder: Path, cluster: Cluster | None) -> Iterator[Site]:
 
 
 def _serve(folder: Path, url: str, port: int) -> int:
-    """One process of `gatehouse server`, as server/web/serving.py has it, until it is terminated."""
-    logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # a full queue is what is measured
-    settings = ServerSettings(public_url="http://localhost", data_dir=folder / "data", database_url=url)
-    app = serving.settled(create_app(settings))
-    listening = socket.create_server(("127.0.0.1", port), backlog=64)
-    listening.setblocking(False)
-    reader = serving.Reader(app.wsgi_app, listening, threads=4, max_body_bytes=serving.largest_body(app))
-    while True:
-        reader.turn(serving.TURN_S)
+    """`gatehouse server` as it comes, with its processes and threads, until it is terminated."""
+    serving.serve(
+        ServerSettings(public_url="http://localhost", data_dir=folder / "data", database_url=url), "127.0.0.1", port
+    )
+    return 0
 
 
 def _free_port() -> int:
