@@ -56,11 +56,11 @@ def run(argv: list[str]) -> int:
         intervals = (30.0,) if args.no_curve else (30.0, *CURVE_S)
         for interval_s in intervals:
             seconds = args.minutes * 60 / (1 if interval_s == 30.0 else 3)
-            cpu = _server_cpu_s(pid)
+            cpu = _cpu_s(pid)
             report = simulate(
                 house, fleet, FleetPlan(f"http://localhost:{port}", interval_s, seconds, seed=len(points))
             )
-            cores = (_server_cpu_s(pid) - cpu) / report.seconds
+            cores = (_cpu_s(pid) - cpu) / report.seconds
             points.append({"interval_s": interval_s, "server_cores": round(cores, 2), **dataclasses.asdict(report)})
             _print(report, interval_s, cores)
             if len(points) > 1 and (report.p99_ms > 5 * FLOOR_P99_MS or report.errors):
@@ -118,12 +118,6 @@ def site() -> Iterator[tuple[House, int, int]]:
         yield house, port, process.pid
 
 
-def _server_cpu_s(pid: int) -> float:
-    """Processor time of the server's processes; PostgreSQL's are not in it."""
-    workers = [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    return sum(map(_cpu_s, [pid, *workers]))
-
-
 def drawn(points: Sequence[dict[str, Any]]) -> str:
     """The curve as SVG: latency (logarithmic) over exchanges a second; one line for each percentile."""
     width, height, left, top = 760, 420, 70, 40
@@ -160,12 +154,11 @@ def drawn(points: Sequence[dict[str, Any]]) -> str:
     out.append(
         f'<text x="{left + 6}" y="{floor - 5}" fill="#b00">the most that p99 may be at one exchange in 30 s</text>'
     )
-    for name, colour in (("p50_ms", "#2a7"), ("p95_ms", "#27c"), ("p99_ms", "#734")):
+    last, label_y = points[-1], math.inf
+    for name, colour in (("p50_ms", "#2a7"), ("p95_ms", "#27c"), ("p99_ms", "#734")):  # upwards
         line = " ".join(f"{x(p['exchanges_a_s'])},{y(p[name])}" for p in points)
         out.append(f'<polyline points="{line}" fill="none" stroke="{colour}" stroke-width="2"/>')
         out += [f'<circle cx="{x(p["exchanges_a_s"])}" cy="{y(p[name])}" r="3" fill="{colour}"/>' for p in points]
-        last = points[-1]
-        out.append(
-            f'<text x="{x(last["exchanges_a_s"]) + 8}" y="{y(last[name]) + 4}" fill="{colour}">{name[:3]}</text>'
-        )
+        label_y = round(min(y(last[name]) + 4, label_y - 14), 1)  # apart from the one below it
+        out.append(f'<text x="{x(last["exchanges_a_s"]) + 8}" y="{label_y}" fill="{colour}">{name[:3]}</text>')
     return "\n".join([*out, "</svg>"]) + "\n"

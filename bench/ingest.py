@@ -272,12 +272,11 @@ class Site:
 
 
 def _cpu_s(pid: int) -> float:
-    """Processor time of one process and its children, and of nobody else: PostgreSQL's processes are not in it."""
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    """Processor time of a process and its children, living or gone; PostgreSQL's processes are not in it."""
     ticks = 0
-    for one in (str(pid), *children):
+    for one in (str(pid), *Path(f"/proc/{pid}/task/{pid}/children").read_text().split()):
         fields = Path(f"/proc/{one}/stat").read_text().rsplit(")", 1)[1].split()
-        ticks += int(fields[11]) + int(fields[12])
+        ticks += sum(map(int, fields[11:15]))  # its own and that of children it has waited for
     return ticks / os.sysconf("SC_CLK_TCK")
 
 
