@@ -110,7 +110,14 @@ class Standby(Primary):
             assert admin.execute("SELECT pg_promote(true, 60)").fetchone() == (True,)
 
     def _receivers(self) -> list[int]:
-        return [p for p in self._children() if b"walreceiver" in Path(f"/proc/{p}/cmdline").read_bytes()]
+        return [process for process in self._children() if b"walreceiver" in _command_of(process)]
+
+
+def _command_of(process: int) -> bytes:
+    try:
+        return Path(f"/proc/{process}/cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):  # it ended since it was listed
+        return b""
 
 
 def _signal(process: int, number: int) -> None:
