@@ -32,7 +32,7 @@ log = logging.getLogger("gatehouse.journal")
 
 
 INSIDE = "inside"  # the counter that may also go down
-LOG_PAGES = 1000  # SQLite moves its log into the file from here on (its own default), and begins it anew
+LOG_BYTES = 1000 * (4096 + 24) + 32  # of its log: SQLite begins it anew after a thousand pages, by its own default
 
 
 class JournalError(GatehouseError):
@@ -110,7 +110,6 @@ class Journal:
         except sqlite3.Error as error:
             os.close(self._only)
             raise _explain(error, path) from error
-        _make_room(self._db, path)
         try:
             self._db.execute("BEGIN IMMEDIATE")  # sqlite-utils makes its own table in two steps, which a cut can part
             MIGRATIONS.apply(sqlite_utils.Database(self._db))
@@ -129,6 +128,7 @@ class Journal:
                 code="other_kiosk",
             )
         try:
+            _make_room(path)
             self._reload()
         except BaseException as error:
             self._db.close()
@@ -600,32 +600,26 @@ def _open(path: Path) -> sqlite3.Connection:
     return db
 
 
-def _make_room(db: sqlite3.Connection, path: Path) -> None:
+def _make_room(path: Path) -> None:
     """Let the write-ahead log take all the room it will ever need, before anybody waits at the door.
 
     A commit into blocks that the file already has writes its page and nothing else; one that makes the file longer
     costs the disk a second write, for the file's length. SQLite's log gets there by itself with its first thousand
-    pages; a transaction that is taken back gets it there at once. Where there is no room the next commit says so.
+    pages; zeros behind its end get it there at once, and are no frames to SQLite, whose checksums they do not have
+    (file format, section 4.1). All of it or nothing: where there is no room, none is taken.
     """
     try:
-        missing = LOG_PAGES - path.with_name(path.name + "-wal").stat().st_size // 4096
-    except OSError:
-        missing = LOG_PAGES
-    if missing <= 0:
-        return
-    try:
-        (cached,) = db.execute("PRAGMA cache_size").fetchone()
-        db.execute("PRAGMA cache_size = 10")  # pages; the others spill into the log
-        try:
-            db.execute("BEGIN IMMEDIATE")
-            db.execute("CREATE TABLE room (page BLOB)")
-            db.executemany("INSERT INTO room VALUES (zeroblob(4000))", ((),) * missing)
-        finally:
-            if db.in_transaction:
-                db.execute("ROLLBACK")
-            db.execute(f"PRAGMA cache_size = {int(cached)}")
-    except sqlite3.Error as error:
-        log.warning("no room for the log: %s", error)  # what SQLite says names no data
+        with path.with_name(path.name + "-wal").open("r+b", buffering=0) as file:
+            size = at = file.seek(0, os.SEEK_END)
+            try:
+                while at < LOG_BYTES:
+                    at += os.write(file.fileno(), bytes(LOG_BYTES - at))
+                os.fsync(file.fileno())
+            except OSError:
+                os.ftruncate(file.fileno(), size)
+                raise
+    except OSError as error:
+        log.warning("no room for the log: %s", error.strerror)
 
 
 def _explain(error: sqlite3.Error, path: Path) -> JournalError:
