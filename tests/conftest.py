@@ -45,7 +45,8 @@ NOT_DAILY = frozenset(
     server/accounts/test_registering.py server/accounts/test_second_factor.py server/accounts/test_sessions.py
     server/accounts/test_users.py server/applications server/backups server/cases/test_machines.py
     server/cases/test_pages.py server/checkin server/exports server/ingest/test_bundles.py
-    server/ingest/test_door.py server/ingest/test_early.py server/ingest/test_enrolment.py server/inspections server/operations
+    server/ingest/test_door.py server/ingest/test_early.py server/ingest/test_enrolment.py server/inspections
+    server/operations
     server/posters server/queries server/retention server/scale server/search server/test_codes.py
     server/test_commands.py server/test_frame.py server/test_hostile.py server/test_inspectors.py
     server/test_kiosks.py server/test_notices.py server/test_papers.py server/test_policies.py
