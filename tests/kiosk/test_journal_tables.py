@@ -23,16 +23,6 @@ from tests.fakes import DAY, Device, VaultKey, facts, stamp
 NEXT_DAY, LATER = "2026-11-22", "2026-11-23"
 
 
-@pytest.fixture(scope="module")
-def vault() -> VaultKey:
-    return VaultKey()
-
-
-@pytest.fixture
-def device() -> Device:
-    return Device()
-
-
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "journal.db"

@@ -21,16 +21,6 @@ from tests.fakes import DAY, Device, VaultKey, facts, stamp
 WHO = Personal(name="张*三", id_number="11010519491231002X", phone="+8613800138000")
 
 
-@pytest.fixture(scope="module")
-def vault() -> VaultKey:
-    return VaultKey()
-
-
-@pytest.fixture
-def device() -> Device:
-    return Device()
-
-
 @pytest.fixture
 def journal(tmp_path: Path, device: Device, vault: VaultKey) -> Iterator[Journal]:
     journal = Journal(tmp_path / "journal.db", device.id, vault.public)
