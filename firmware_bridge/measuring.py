@@ -252,13 +252,9 @@ def confirm(results: Sequence[Reading | NoReading], limit_celsius: float, rule: 
     High needs two windows at or above *limit_celsius*; one high window always asks for another, at most `max_retests`
     times. The comparison uses the unrounded corrected value. An empty sequence gives AGAIN.
     """
-    high = normal = 0
-    for result in results:
-        if isinstance(result, Reading):
-            if result.body_celsius >= limit_celsius:
-                high += 1
-            else:
-                normal += 1
+    readings = [r for r in results if isinstance(r, Reading)]
+    high = sum(r.body_celsius >= limit_celsius for r in readings)
+    normal = len(readings) - high
     if high >= 2:
         return Confirmation.HIGH
     if normal >= 1 and normal > high:

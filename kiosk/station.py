@@ -393,7 +393,4 @@ def _name_claim(value: object) -> str | None:
 
 
 def _last_reading(results: Sequence[Reading | NoReading]) -> Reading | None:
-    for result in reversed(results):
-        if isinstance(result, Reading):
-            return result
-    return None
+    return next((r for r in reversed(results) if isinstance(r, Reading)), None)

@@ -12,7 +12,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -24,7 +24,7 @@ from kiosk.journal_tables import APPEND, END, MIGRATIONS
 from kiosk.tallies import Tallies
 from protocol.aside import Aside
 from protocol.exchange import Receipt
-from protocol.journal import Record, digests_of, genesis, link
+from protocol.journal import Record, genesis
 from protocol.passage import Facts, Header, Personal, Place, Stamp
 from protocol.sealing import EPOCH_ID_BYTES, EPOCH_KEY_BYTES, EpochSealer, SealPublicKey
 
@@ -104,46 +104,34 @@ class Journal:
         self._moved: dict[str, dict[str, int]] = {}  # what that table has, by day, as far as it was asked for
         self._quarantine: Quarantine | None = None  # as last read; None: to be read again
         self._oldest: tuple[int, int | None] = (0, None)  # sequence of the oldest unsent record, and its wall time
-        self._only = _take_alone(path)
-        try:
-            self._db = _open(path)
-        except sqlite3.Error as error:
-            os.close(self._only)
-            raise _explain(error, path) from error
-        try:
-            self._db.execute("BEGIN IMMEDIATE")  # sqlite-utils makes its own table in two steps, which a cut can part
-            MIGRATIONS.apply(sqlite_utils.Database(self._db))
-            row = self._db.execute("SELECT kiosk FROM holding").fetchone() or self._begin_chain()
-            self._db.execute("COMMIT")
-        except sqlite3.Error as error:
-            self._db.close()
-            os.close(self._only)
-            raise _explain(error, path) from error
-        if row[0] != kiosk:
-            self._db.close()
-            os.close(self._only)
-            raise JournalError(
-                f"{path} is the journal of kiosk {row[0].hex()}, this device is {kiosk.hex()}.",
-                hint="Keep that file (it may hold unsent passages) and give this device a folder of its own.",
-                code="other_kiosk",
-            )
-        try:
-            _make_room(path)
-            self._reload()
-        except BaseException as error:
-            self._db.close()
-            os.close(self._only)
-            if isinstance(error, sqlite3.Error):
+        with ExitStack() as undoing:
+            self._only = _take_alone(path)
+            undoing.callback(os.close, self._only)
+            try:
+                self._db = _open(path)
+                undoing.callback(self._db.close)
+                self._db.execute(
+                    "BEGIN IMMEDIATE"
+                )  # sqlite-utils makes its own table in two steps; a cut can part them
+                MIGRATIONS.apply(sqlite_utils.Database(self._db))
+                row = self._db.execute("SELECT kiosk FROM holding").fetchone() or self._begin_chain()
+                self._db.execute("COMMIT")
+                if row[0] != kiosk:
+                    raise JournalError(
+                        f"{path} is the journal of kiosk {row[0].hex()}, this device is {kiosk.hex()}.",
+                        hint="Keep that file (it may hold unsent passages) and give this device a folder of its own.",
+                        code="other_kiosk",
+                    )
+                _make_room(path)
+                self._reload()
+            except sqlite3.Error as error:
                 raise _explain(error, path) from error
-            raise
+            undoing.pop_all()
 
     def _begin_chain(self) -> tuple[bytes]:
         first = genesis(self.kiosk)
         self._db.execute("INSERT INTO holding VALUES (1, ?, 0, ?)", (self.kiosk, first))
-        self._db.execute(
-            "INSERT INTO chain VALUES (?, x'', x'', x'', x'', ?, 0, 0, x'')",
-            (END, first),
-        )
+        self._db.execute("INSERT INTO chain VALUES (?, x'', x'', x'', x'', ?, 0, 0, x'')", (END, first))
         return (self.kiosk,)
 
     def _reload(self) -> None:
@@ -208,7 +196,7 @@ class Journal:
                 header = Header(sequence, place, stamp, facts, event, tuple(detail)).to_bytes()
                 sealed = sealer.seal(sequence, header, personal.to_bytes() if personal else b"")
                 wrapped = b"" if self._wrapped_is_written else sealer.wrapped
-                after = link(previous, sequence, sealer.epoch, digests_of(wrapped, header, sealed))
+                after = Record(sequence, sealer.epoch, wrapped, header, sealed).hash_after(previous)
                 sealed_at = time.perf_counter()
                 self._db.execute(  # a transaction of its own: when it returns, the record is on disk
                     APPEND, (sequence, sealer.epoch, wrapped, header, sealed, after, stamp.at_ms, tallies.to_bytes())

@@ -34,15 +34,6 @@ def link(previous: bytes, sequence: int, epoch: bytes, digests: tuple[bytes, byt
     ).digest()
 
 
-def digests_of(wrapped: bytes, header: bytes, sealed: bytes) -> tuple[bytes, bytes, bytes]:
-    """SHA-256 of a record's wrapped key, header and sealed part."""
-    return (
-        hashlib.sha256(wrapped).digest() if wrapped else _NOTHING,
-        hashlib.sha256(header).digest(),
-        hashlib.sha256(sealed).digest() if sealed else _NOTHING,
-    )
-
-
 @dataclass(frozen=True, slots=True)
 class Record:
     """One journal record as it is stored and sent."""
@@ -55,7 +46,11 @@ class Record:
 
     def digests(self) -> tuple[bytes, bytes, bytes]:
         """SHA-256 of the wrapped key, the header and the sealed part."""
-        return digests_of(self.wrapped, self.header, self.sealed)
+        return (
+            hashlib.sha256(self.wrapped).digest() if self.wrapped else _NOTHING,
+            hashlib.sha256(self.header).digest(),
+            hashlib.sha256(self.sealed).digest() if self.sealed else _NOTHING,
+        )
 
     def hash_after(self, previous: bytes) -> bytes:
         """The chain hash of this record when it follows *previous*."""
