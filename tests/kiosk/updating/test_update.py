@@ -206,13 +206,13 @@ def test_what_the_server_holds_stops_no_update(workshop: Workshop, key: Path) ->
         ('[ "$1" = doctor ] && exit 0', "proof"),  # a doctor that finds nothing to look at
         ('[ "$1" = doctor ] && echo \'{"part": "journal", "ok": false, "what": "gone"}\' && exit 1', "proof"),
         # changes the journal so that the old version could not go on
-        ("rename", "proof"),
+        ("spoil", "proof"),
     ],
 )
 def test_a_version_that_does_not_prove_itself_is_never_started(
     workshop: Workshop, key: Path, first: str, code: str
 ) -> None:
-    if first == "rename":
+    if first == "spoil":
         first = on_proof("DROP VIEW record", "exit 0")
         door = Door.opened(workshop.data)
         door.walk(2)
