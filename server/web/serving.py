@@ -42,6 +42,7 @@ MAX_HEAD_BYTES = 16 * 1024
 IN_MEMORY_BYTES = 64 * 1024  # of a body that is arriving; the rest waits in a temporary file
 MOST_UNSENT_BYTES = 64 * 1024 * 1024  # of one answer; a thread would wait for the client to take more than that
 TURN_S = 1.0  # how often the loop turns when nothing happens
+NEXT_AFTER_S = 0.001  # who took a connection leaves the next one to the other workers for so long
 
 
 def serve(settings: ServerSettings, host: str, port: int) -> None:
@@ -235,7 +236,7 @@ class Reader(TcpWSGIServer):  # type: ignore[misc]
             clear_untrusted_proxy_headers=False,  # ProxyFix reads these, as many as listen.trusted_proxies says
         )
         address = (sock.family, sock.type, sock.proto, sock.getsockname())
-        self._looked_at = 0.0
+        self._looked_at = self._accepts_from = 0.0
         super().__init__(app, {}, True, sock, adj=adjustments, sockinfo=address, bind_socket=False)
 
     def turn(self, timeout_s: float) -> None:
@@ -247,7 +248,21 @@ class Reader(TcpWSGIServer):  # type: ignore[misc]
         if surplus > 0:  # rather than keep everybody out, who keeps us waiting longest goes
             waited_for = sorted((one for one in self._clients if not one.requests), key=lambda one: one.waiting_since)
             self._let_go(waited_for[:surplus])
+        if self._accepts_from > time.monotonic():
+            timeout_s = min(timeout_s, NEXT_AFTER_S)
         wasyncore.loop(timeout=timeout_s, use_poll=True, map=self._map, count=1)
+
+    def readable(self) -> bool:
+        """Whether the loop should look for new connections; not right after one, so that a burst of them spreads over
+        the workers: whoever wakes first would take all of it, and leave the other processors idle."""
+        return time.monotonic() >= self._accepts_from and bool(super().readable())
+
+    def handle_accept(self) -> None:
+        """Take one connection, unless another worker was faster."""
+        held = len(self.active_channels)
+        super().handle_accept()
+        if len(self.active_channels) > held:
+            self._accepts_from = time.monotonic() + NEXT_AFTER_S
 
     @property
     def _clients(self) -> list[Connection]:

@@ -149,8 +149,13 @@ def test_an_address_in_use_is_told_with_what_to_do(server: Server, capsys: pytes
 class Reading:
     """A reader in a thread of this process, with an application that says what it was sent."""
 
-    def __init__(self, app: Callable[..., Iterable[bytes]] | None = None, max_body_bytes: int = 1000) -> None:
-        self.listening = socket.create_server(("127.0.0.1", 0))
+    def __init__(
+        self,
+        app: Callable[..., Iterable[bytes]] | None = None,
+        max_body_bytes: int = 1000,
+        shares: socket.socket | None = None,
+    ) -> None:
+        self.listening = shares.dup() if shares else socket.create_server(("127.0.0.1", 0))
         self.listening.setblocking(False)
         self.reader = serving.Reader(app or self._answer, self.listening, threads=1, max_body_bytes=max_body_bytes)
         self.clients: list[socket.socket] = []
@@ -308,3 +313,16 @@ def test_what_lives_as_long_as_a_worker_is_not_collected_again_and_again() -> No
         assert gc.get_freeze_count() > before and not any(one is app for one in gc.get_objects())
     finally:
         gc.unfreeze()
+
+
+def test_a_burst_of_connections_spreads_over_the_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who took one leaves the next to another; alone, it takes them all."""
+    monkeypatch.setattr(serving, "NEXT_AFTER_S", 0.2)
+    with closing(Reading()) as first, closing(Reading(shares=first.listening)) as second:
+        readers = [first.reader, second.reader]
+        clients = [first.connect() for _ in range(2)]
+        until(lambda: [len(one.active_channels) for one in readers] == [1, 1], "one of them took both")
+        second.stops.set()
+        second.thread.join()
+        clients += [first.connect() for _ in range(4)]
+        until(lambda: len(first.reader.active_channels) == 5, "it left some waiting")
