@@ -27,7 +27,7 @@ from weakref import WeakKeyDictionary, WeakSet
 import psycopg
 from flask import current_app, g, request
 from psycopg.types.string import BytesBinaryDumper
-from sqlalchemy import Connection, DateTime, Dialect, Engine, MetaData, create_engine, event, make_url, text
+from sqlalchemy import URL, Connection, DateTime, Dialect, Engine, MetaData, create_engine, event, make_url, text
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import DeclarativeBase, Session
 from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
@@ -35,6 +35,7 @@ from sqlalchemy.types import TypeDecorator
 from werkzeug.exceptions import ServiceUnavailable
 
 from server.replica import Replica
+from server.turns import Turns
 
 BUSY_TIMEOUT_MS = 10_000  # how long a writer waits for another one: SQLite's busy_timeout, PostgreSQL's lock_timeout
 IDLE_TIMEOUT_MS = 60_000  # PostgreSQL ends a transaction that does nothing for so long: it would hold back vacuum
@@ -42,6 +43,7 @@ PING_AFTER_S = 1.0  # a connection that was used within this is taken for alive
 RECYCLE_S = 1800  # a pooled connection is not kept longer, so that a failed-over or rebalanced database is noticed
 CANCEL_S = 2.0  # to tell PostgreSQL that a commit has waited long enough
 REPLICA_CONNECT_S = 2  # a page does not wait longer for a replica before it is read from the primary
+MOST_AT_WORK = 2  # threads of a process in `few`, on PostgreSQL
 _MAY_WRITE = "gatehouse_may_write"  # in a connection's `info`: what SQLite was told last
 WRITERS = "gatehouse writers"  # the advisory lock that stands for SQLite's one write lock
 
@@ -112,6 +114,7 @@ class Database:
             self.replica = Replica(self.engine, there, replica_lag_s)
         self._writer = self.engine.execution_options(gatehouse_writes=True, gatehouse_alone=True)
         self._beside = self.engine.execution_options(gatehouse_writes=True)
+        self._few = threading.BoundedSemaphore(MOST_AT_WORK if self.is_postgresql else 1)
 
     @property
     def is_postgresql(self) -> bool:
@@ -145,6 +148,21 @@ class Database:
         """
         with self._beside.connect() as connection:
             yield connection
+
+    @contextmanager
+    def few(self) -> Iterator[None]:
+        """For work of a millisecond that ends in a commit: not more of it at once, in this process, than gets on.
+
+        Threads that compute take the interpreter from the one that holds the write lock, and all wait longer: on
+        SQLite one at a time is fastest, on PostgreSQL two, which compute and wait in turns. One that has waited for
+        BUSY_TIMEOUT_MS goes on regardless.
+        """
+        is_its_turn = self._few.acquire(timeout=BUSY_TIMEOUT_MS / 1000)
+        try:
+            yield
+        finally:
+            if is_its_turn:
+                self._few.release()
 
     def gather_statistics(self) -> None:
         """Let SQLite look at its tables again, so that it picks the right index; PostgreSQL does so by itself."""
@@ -241,6 +259,7 @@ def _engine(url: str, connections: int, statement_s: int, synchronous_commit: st
         }
         options = {
             "pool_pre_ping": True,
+            "pool_use_lifo": True,
             "pool_size": connections,
             "max_overflow": connections,
             "pool_timeout": BUSY_TIMEOUT_MS / 1000,
@@ -261,7 +280,7 @@ def _engine(url: str, connections: int, statement_s: int, synchronous_commit: st
             for pragma in ("journal_mode=WAL", "foreign_keys=ON", "synchronous=FULL"):
                 dbapi_connection.execute(f"PRAGMA {pragma}")
 
-        turns = _Turns()
+        turns = Turns(_file_of(address), BUSY_TIMEOUT_MS / 1000)
 
         @event.listens_for(engine, "checkin")
         def _end_turn(_dbapi_connection: Any, record: ConnectionPoolEntry) -> None:
@@ -302,30 +321,9 @@ def _engine(url: str, connections: int, statement_s: int, synchronous_commit: st
     return engine
 
 
-class _Turns:
-    """Lets the writers of one process take turns at SQLite's one write lock.
-
-    SQLite has a writer that must wait ask again and again with longer and longer pauses, 100 ms in the end; here the
-    next one goes on at once. Between processes SQLite's own lock decides as ever, and it does so too when a turn does
-    not come within BUSY_TIMEOUT_MS.
-    """
-
-    _HOLDS = "gatehouse_holds_turn"
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-
-    def take(self, of_connection: dict[Any, Any] | None) -> None:
-        """Wait for this connection's turn, unless it has it already. *of_connection* lives as long as it."""
-        if of_connection is None or of_connection.get(self._HOLDS):
-            return
-        if self._lock.acquire(timeout=BUSY_TIMEOUT_MS / 1000):
-            of_connection[self._HOLDS] = True
-
-    def end(self, of_connection: dict[Any, Any] | None) -> None:
-        """The connection went back to its pool, whatever became of its transaction."""
-        if of_connection is not None and of_connection.pop(self._HOLDS, False):
-            self._lock.release()
+def _file_of(address: URL) -> Path | None:
+    """The file of an SQLite database; None for one in memory."""
+    return Path(address.database) if address.database and address.database != ":memory:" else None
 
 
 def _refuse_lonely_commits(engine: Engine, wait_s: float) -> None:

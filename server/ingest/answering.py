@@ -37,6 +37,11 @@ def answer(house: House, body: bytes, source: str | None) -> bytes:
     (1) whose is it, (2) its signature and shape, (3) may this kiosk exchange, (4) chain and read the records,
     (5) append in one transaction, (6) sign - only after the commit.
     """
+    with house.database.few():
+        return _answer(house, body, source)
+
+
+def _answer(house: House, body: bytes, source: str | None) -> bytes:
     now = house.now()
     with house.database.beside() as connection:
         device, upload = _verified(house, connection, body, source, now)  # (1) (2)

@@ -289,7 +289,8 @@ def _insert_records(writing: Session, rows: list[tuple[Any, ...]]) -> None:
     for at_once, statement in _INSERTS.items():
         # not one by one: sqlite3 lets go of the interpreter for each, and gets it back when another thread lets go
         while len(rows) - done >= at_once:
-            driver.execute(statement, list(chain.from_iterable(rows[done : done + at_once])))
+            values = chain.from_iterable(rows[done : done + at_once])
+            driver.execute(statement, [bytearray(v) if type(v) is bytes else v for v in values])
             done += at_once
 
 
