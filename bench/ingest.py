@@ -53,7 +53,7 @@ from server.ingest.partitions import day_of, ensure_days
 from server.kiosks.models import Kiosk
 from server.migrations import upgrade
 from server.setup import initialise
-from server.web import serving
+from server.web import logs, metrics, serving
 from tests.postgres import Cluster, programs
 from tests.server.ingest.fleet import PASSAGE, VaultKeyRing
 from tests.server.people import LIBRARY, furnish
@@ -240,7 +240,7 @@ class Site:
         headers = {"Content-Type": CONTENT_TYPE, "Host": "localhost"}
         by_connection: list[list[Posted]] = [[] for _ in range(CONNECTIONS)]
         for posted in uploads:
-            by_connection[posted.kiosk[0] % CONNECTIONS].append(posted)
+            by_connection[posted.number % CONNECTIONS].append(posted)
         client_s = time.process_time()
         seconds, used, answers = _post_all(
             self.port, self.process.pid, EXCHANGE_PATH, headers, [[p.body for p in some] for some in by_connection]
@@ -310,6 +310,7 @@ def _post_all(
 class Posted:
     """One upload, ready to send."""
 
+    number: int  # of its sender
     body: bytes
     kiosk: bytes
     first: int
@@ -320,6 +321,7 @@ class Posted:
 class Sender:
     """A kiosk's key and journal head; makes uploads of passages as kiosks do."""
 
+    number: int
     key: Ed25519PrivateKey
     sealer: EpochSealer
     kiosk: bytes
@@ -344,7 +346,7 @@ class Sender:
                     enrolled_at=utc_now(),
                 )
             )
-        return Sender(key, EpochSealer(kiosk, site.seal, os.urandom(48)), kiosk, head=genesis(kiosk))
+        return Sender(number, key, EpochSealer(kiosk, site.seal, os.urandom(48)), kiosk, head=genesis(kiosk))
 
     def upload(self, count: int) -> Posted:
         """The next *count* passages."""
@@ -384,7 +386,7 @@ class Sender:
             app_version="0.1",
             health=(("camera", "live"), ("thermometer", "live")),
         )
-        return Posted(upload.to_bytes(self.key), self.kiosk, after + 1, self.sequence)
+        return Posted(self.number, upload.to_bytes(self.key), self.kiosk, after + 1, self.sequence)
 
 
 @contextmanager
@@ -412,10 +414,11 @@ def _site(folder: Path, cluster: Cluster | None) -> Iterator[Site]:
 
 
 def _serve(folder: Path, url: str, port: int) -> int:
-    """`gatehouse server` as it comes, with its processes and threads, until it is terminated."""
-    serving.serve(
-        ServerSettings(public_url="http://localhost", data_dir=folder / "data", database_url=url), "127.0.0.1", port
-    )
+    """`gatehouse server` as it comes, with its processes, threads, log and counters, until it is terminated."""
+    settings = ServerSettings(public_url="http://localhost", data_dir=folder / "data", database_url=url)
+    logs.start(settings.operations.log_format)
+    metrics.share_between_processes()
+    serving.serve(settings, "127.0.0.1", port)
     return 0
 
 
