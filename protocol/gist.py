@@ -66,17 +66,20 @@ def quick_gist(data: bytes) -> Gist | None:
     found = _PASSAGE.fullmatch(data)
     if found is None:
         return None
-    values = found.groups()  # as _LAYOUT has them
-    pairs, sequence, kiosk, venue, entrance, at_ms, clock = values[:7]
-    direction, mode, credential, colour, measured, outcome, _, _, operator = values[7:16]
-    # a head of one byte is the number itself; written out, since a server does this for every passage there is
+    values = found.groups()  # as _LAYOUT has them; at once, since a server does this for every passage there is
+    # fmt: off
+    (pairs, sequence, kiosk, venue, entrance, at_ms, clock, direction, mode, credential, colour, measured, outcome,
+     _reasons, _degraded, operator, _issuer, _method) = values
+    # fmt: on
+    # a head of one byte is the number itself
     number = sequence[0] if len(sequence) == 1 else int.from_bytes(sequence[1:], "big")
     door = entrance[0] if len(entrance) == 1 else int.from_bytes(entrance[1:], "big")
     moment = at_ms[0] if len(at_ms) == 1 else int.from_bytes(at_ms[1:], "big")
     # only optional fields can be missing from a match, and the map's head says how many pairs there are
     if pairs[0] + values.count(None) != _MOST_PAIRS or number < 1 or door > MOST_ENTRANCE or moment > MOST_MS:
         return None
-    return Gist._make(  # half the price of Gist(...)
+    return tuple.__new__(  # half the price of Gist(...)
+        Gist,
         (
             number,
             kiosk,
@@ -92,7 +95,7 @@ def quick_gist(data: bytes) -> Gist | None:
             _WORDS[outcome],
             None if operator is None else operator[1 if operator[0] < 0x78 else 2 :].decode("ascii"),
             None,
-        )
+        ),
     )
 
 

@@ -280,7 +280,7 @@ def test_what_a_server_takes_is_read_within_bounds(commands: tuple[str, ...], ta
 
 
 def test_early_records_travel_in_the_signed_envelope() -> None:
-    early = (dataclasses.replace(RECORD, sequence=7), dataclasses.replace(RECORD, sequence=9))
+    early = (RECORD._replace(sequence=7), RECORD._replace(sequence=9))
     sent = dataclasses.replace(UPLOAD, early=early).to_bytes(KEY)
     assert Upload.from_bytes(sent, PUBLIC).early == early
     assert early_in(Upload.envelope_of(sent)) == early

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -43,7 +41,7 @@ def test_any_changed_part_of_any_record_gives_another_head(at: int, part: str) -
     records = list(RECORDS_OF_ONE_DAY)
     old = getattr(records[at], part)
     new = old[:-1] + bytes([old[-1] ^ 1]) if old else b"x"
-    records[at] = dataclasses.replace(records[at], **{part: new})
+    records[at] = records[at]._replace(**{part: new})
     assert head(records) != HEAD
 
 
@@ -117,7 +115,7 @@ def test_what_is_no_list_of_five_is_refused(value: object) -> None:
     ],
 )
 def test_a_record_out_of_bounds_is_refused(changes: dict[str, object]) -> None:
-    record = dataclasses.replace(RECORDS_OF_ONE_DAY[0], **changes)  # type: ignore[arg-type]
+    record = RECORDS_OF_ONE_DAY[0]._replace(**changes)  # type: ignore[arg-type]
     with pytest.raises(ProtocolError):
         Record.from_list(record.to_list())
 
@@ -125,7 +123,7 @@ def test_a_record_out_of_bounds_is_refused(changes: dict[str, object]) -> None:
 def test_a_header_belongs_to_its_record_and_its_kiosk() -> None:
     first, second = RECORDS_OF_ONE_DAY[:2]
     assert header_of(first, KIOSK).sequence == 1
-    for record, kiosk in ((first, b"kiosk-02"), (dataclasses.replace(first, header=second.header), KIOSK)):
+    for record, kiosk in ((first, b"kiosk-02"), (first._replace(header=second.header), KIOSK)):
         with pytest.raises(ProtocolError) as foreign:
             header_of(record, kiosk)
         assert foreign.value.code == "foreign_header"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from datetime import timedelta
 
@@ -62,7 +61,7 @@ def test_the_same_early_records_again_are_kept_once(house: House, kiosk: PaperKi
 def test_an_early_record_that_differs_from_the_chain_is_a_second_history(house: House, kiosk: PaperKiosk) -> None:
     kiosk.walk(10)
     real = kiosk.records[9]
-    invented = dataclasses.replace(real, sealed=bytes(len(real.sealed)))
+    invented = real._replace(sealed=bytes(len(real.sealed)))
     kiosk.exchange(count=2, early=(kiosk.records[8], invented))
     answer = kiosk.exchange(after=2)
     assert (answer.result, answer.want) == ("ok", 11)  # the chain goes on
@@ -91,7 +90,7 @@ def _of_another_venue(kiosk: PaperKiosk, other: PaperKiosk) -> Record:
 
 
 def _nonsense(kiosk: PaperKiosk, other: PaperKiosk) -> Record:
-    return dataclasses.replace(kiosk.records[-1], header=b"\xa0")
+    return kiosk.records[-1]._replace(header=b"\xa0")
 
 
 @pytest.mark.parametrize("make", [_of_another, _of_another_venue, _nonsense])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from datetime import timedelta
 
@@ -141,7 +140,7 @@ def test_records_of_another_venue_are_kept_apart(house: House, kiosk: PaperKiosk
 
 def test_a_record_without_its_epochs_key_is_kept_apart(kiosk: PaperKiosk) -> None:
     kiosk.walk(1)
-    kiosk.records[0] = dataclasses.replace(kiosk.records[0], wrapped=b"")
+    kiosk.records[0] = kiosk.records[0]._replace(wrapped=b"")
     kiosk.hashes[1] = kiosk.records[0].hash_after(kiosk.hashes[0])
     assert kiosk.exchange().quarantined == ((1, "unknown_epoch"),)
 
@@ -151,7 +150,7 @@ def test_an_epochs_key_is_kept_once_and_never_replaced(house: House, kiosk: Pape
     kiosk.exchange()
     kiosk.new_epoch()
     kiosk.walk(1)
-    kiosk.records[2] = dataclasses.replace(kiosk.records[2], epoch=kiosk.records[0].epoch)
+    kiosk.records[2] = kiosk.records[2]._replace(epoch=kiosk.records[0].epoch)
     kiosk.hashes[3] = kiosk.records[2].hash_after(kiosk.hashes[2])
     assert kiosk.exchange(after=2).quarantined == ((3, "epoch_twice"),)
     with house.database.reading() as reading:
@@ -405,7 +404,7 @@ def test_a_stored_journal_can_be_checked_from_its_first_record(house: House, kio
     kiosk.walk(1, header=b"\xa1\x01\x63abc")
     kiosk.new_epoch()
     kiosk.walk(2)
-    kiosk.records[-1] = dataclasses.replace(kiosk.records[-1], wrapped=kiosk.records[0].wrapped)  # a second key
+    kiosk.records[-1] = kiosk.records[-1]._replace(wrapped=kiosk.records[0].wrapped)  # a second key
     kiosk.hashes[-1] = kiosk.records[-1].hash_after(kiosk.hashes[-2])
     assert kiosk.exchange().quarantined == ((4, "bad_field"), (6, "epoch_twice"))
     with house.database.reading() as reading:
