@@ -13,11 +13,11 @@ from __future__ import annotations
 import argparse
 import base64
 import dataclasses
-import http.client
 import itertools
 import json
 import os
 import platform
+import re
 import secrets
 import shutil
 import socket
@@ -284,17 +284,16 @@ def _post_all(
     port: int, pid: int, path: str, headers: dict[str, str], bodies: list[list[bytes]]
 ) -> tuple[float, float, list[tuple[int, bytes]]]:
     """Post each list on a connection of its own, all at once; seconds, the server's processor seconds, the answers."""
-    connections = [http.client.HTTPConnection("127.0.0.1", port, timeout=60) for _ in bodies]
+    connections = [socket.create_connection(("127.0.0.1", port), timeout=60) for _ in bodies]
     for connection in connections:
-        connection.connect()
-        connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    head = f"POST {path} HTTP/1.1\r\n" + "".join(f"{name}: {value}\r\n" for name, value in headers.items())
 
-    def post(connection: http.client.HTTPConnection, some: list[bytes]) -> list[tuple[int, bytes]]:
+    def post(connection: socket.socket, some: list[bytes]) -> list[tuple[int, bytes]]:
         answers = []
         for body in some:
-            connection.request("POST", path, body, headers)
-            response = connection.getresponse()
-            answers.append((response.status, response.read()))
+            connection.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+            answers.append(_answered(connection))
         return answers
 
     with ThreadPoolExecutor(len(bodies)) as pool:
@@ -304,6 +303,25 @@ def _post_all(
     for connection in connections:
         connection.close()
     return seconds, used, answers
+
+
+def _answered(connection: socket.socket) -> tuple[int, bytes]:
+    """Status and body of an answer, in chunks as Datasette sends it; `http.client` takes 0.3 ms of what is measured."""
+    data = b""
+    while b"\r\n\r\n" not in data:
+        data += _more(connection)
+    head, _, body = data.partition(b"\r\n\r\n")
+    length = re.search(rb"\r\ncontent-length: *(\d+)", head, re.IGNORECASE)
+    while len(body) < int(length[1]) if length else not body.endswith(b"0\r\n\r\n"):
+        body += _more(connection)
+    return int(head.split(b" ", 2)[1]), body
+
+
+def _more(connection: socket.socket) -> bytes:
+    some = connection.recv(65536)
+    if not some:
+        raise RuntimeError("the server closed the connection in the middle of an answer")
+    return some
 
 
 @dataclass(frozen=True)
@@ -562,7 +580,7 @@ def _datasette(folder: Path) -> Iterator[Callable[[list[bytes]], tuple[float, fl
     command += ["--port", str(port), "--setting", "max_insert_rows", "1000"]
     with (folder / "datasette.log").open("wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log)
-    path, headers = "/peer/journal_record/-/insert", {"Content-Type": "application/json"}
+    path, headers = "/peer/journal_record/-/insert", {"Content-Type": "application/json", "Host": "localhost"}
 
     def post(bodies: list[bytes]) -> tuple[float, float]:
         shares = [bodies[n::CONNECTIONS] for n in range(CONNECTIONS)]

@@ -282,9 +282,17 @@ def _engine(url: str, connections: int, statement_s: int, synchronous_commit: st
 
         turns = Turns(_file_of(address), BUSY_TIMEOUT_MS / 1000)
 
+        commit = engine.dialect.do_commit
+
+        def commit_and_end_turn(dbapi_connection: PoolProxiedConnection) -> None:
+            commit(dbapi_connection)
+            turns.end(dbapi_connection.record_info)
+
+        engine.dialect.do_commit = commit_and_end_turn  # type: ignore[method-assign]
+
         @event.listens_for(engine, "checkin")
         def _end_turn(_dbapi_connection: Any, record: ConnectionPoolEntry) -> None:
-            turns.end(record.record_info)
+            turns.end(record.record_info)  # of one that was rolled back
 
     if engine.dialect.name == "postgresql":
         _refuse_lonely_commits(engine, statement_s)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
+from functools import cache
 from itertools import chain
 from typing import Any, NamedTuple, cast
 
@@ -67,12 +68,9 @@ MOVE = Statement(
 _KNOWN_EPOCHS = select(_epochs.c.epoch).where(
     _epochs.c.kiosk_id == bindparam("kiosk"), _epochs.c.epoch.in_(bindparam("named", expanding=True))
 )
+_NOT_NULL = 9  # of them, the first
 _NO_GIST = (None,) * (len(Gist._fields) - 2)
-_ROW = f"({', '.join('?' * len(_COLUMNS))})"
-_INSERTS = {  # SQLite: by how many rows at once
-    rows: f"INSERT INTO journal_record ({', '.join(_COLUMNS)}) VALUES {', '.join([_ROW] * rows)}"  # noqa: S608
-    for rows in (50, 10, 1)
-}
+_AT_ONCE = (50, 10, 1)  # SQLite: rows of one statement
 _COPY = f"COPY journal_record ({', '.join(_COLUMNS)}) FROM STDIN (FORMAT BINARY)"
 _POSTGRESQL_TYPES = {LargeBinary: "bytea", BigInteger: "int8", SmallInteger: "int2", Integer: "int4", String: "varchar"}
 _COPY_TYPES = [_POSTGRESQL_TYPES[type(JournalRecord.__table__.c[name].type)] for name in _COLUMNS]
@@ -285,13 +283,23 @@ def _insert_records(writing: Session, rows: list[tuple[Any, ...]]) -> None:
             for row in rows:
                 copy.write_row(row)
         return
-    done = 0
-    for at_once, statement in _INSERTS.items():
+    while rows:
         # not one by one: sqlite3 lets go of the interpreter for each, and gets it back when another thread lets go
-        while len(rows) - done >= at_once:
-            values = chain.from_iterable(rows[done : done + at_once])
-            driver.execute(statement, [bytearray(v) if type(v) is bytes else v for v in values])
-            done += at_once
+        at_once = next(number for number in _AT_ONCE if number <= len(rows))
+        some, rows = rows[:at_once], rows[at_once:]
+        # nor what it looks an adapter up for, 1 us each: byte strings, and the NULLs of columns that end the row
+        columns = len(_COLUMNS)
+        while columns > _NOT_NULL and all([row[columns - 1] is None for row in some]):
+            columns -= 1
+        values = chain.from_iterable([row[:columns] for row in some])
+        driver.execute(_insert(columns, at_once), [bytearray(v) if type(v) is bytes else v for v in values])
+
+
+@cache
+def _insert(columns: int, rows: int) -> str:
+    """For SQLite: so many rows at once, of the first so many columns."""
+    row = f"({', '.join('?' * columns)})"
+    return f"INSERT INTO journal_record ({', '.join(_COLUMNS[:columns])}) VALUES {', '.join([row] * rows)}"  # noqa: S608
 
 
 def _rows(kiosk: bytes, fresh: Sequence[Prepared], now_ms: int) -> list[tuple[Any, ...]]:
