@@ -1,8 +1,8 @@
 """Lets those who write to one SQLite database take turns, threads of a process and processes of a host alike.
 
 SQLite has a writer that must wait ask again and again with longer and longer pauses, 100 ms in the end: half of a busy
-server's time went by with nobody writing. Here the next one goes on at once, or within a third of a millisecond. It is
-a courtesy and no lock: SQLite's own lock decides as ever, also when a turn does not come.
+server's time went by with nobody writing. Here the next one goes on at once, or within a few tenths of a millisecond.
+It is a courtesy and no lock: SQLite's own lock decides as ever, also when a turn does not come.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Turns:
             of_connection[_HOLDS] = self._of_processes(until_s)
 
     def end(self, of_connection: dict[Any, Any] | None) -> None:
-        """The connection went back to its pool, whatever became of its transaction."""
+        """The transaction of this connection is over, however; once is enough, twice does no harm."""
         if of_connection is not None and _HOLDS in of_connection:
             file = of_connection.pop(_HOLDS)
             if file is not None:
