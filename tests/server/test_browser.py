@@ -15,11 +15,11 @@ from pathlib import Path
 import pytest
 from flask import Flask
 from PIL import Image
-from selenium.common.exceptions import TimeoutException
+from selenium.common.exceptions import StaleElementReferenceException, TimeoutException, WebDriverException
 from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
-from selenium.webdriver.support import expected_conditions
+from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
 from werkzeug.serving import make_server
 
@@ -41,6 +41,19 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 PICTURES = Path(__file__).resolve().parents[2] / "docs" / "pictures"
 V = VENUE_ID.hex()
+
+
+def _is_gone(element: WebElement) -> bool:
+    """Whether the page it was on has been replaced; caught in the act, Chromium says so in other words."""
+    try:
+        element.is_enabled()
+    except StaleElementReferenceException:
+        return True
+    except WebDriverException as error:
+        if "does not belong to the document" not in str(error):
+            raise
+        return True
+    return False
 
 
 class Console:
@@ -76,7 +89,7 @@ class Console:
         if not is_fold:
             # a form's answer replaces the page; a download does not, and gets three seconds to begin
             with contextlib.suppress(TimeoutException):
-                WebDriverWait(self.driver, 3).until(expected_conditions.staleness_of(before))
+                WebDriverWait(self.driver, 3).until(lambda _: _is_gone(before))
 
     def awaits(self, words: str) -> None:
         """Look until the page says *words*."""

@@ -114,7 +114,9 @@ def test_the_picture_and_the_data_attribute_say_the_same(app: Flask, house: Hous
     assert picture is not None
     attribute = re.search(r'data-code="([^"]+)"', page)
     assert attribute
-    assert zxingcpp.read_barcodes(picture)[0].text == attribute[1].replace("&amp;", "&")
+    assert zxingcpp.read_barcodes(picture, formats=zxingcpp.BarcodeFormat.QRCode)[0].text == attribute[1].replace(
+        "&amp;", "&"
+    )
     assert checked(house, attribute[1]).valid
 
 
