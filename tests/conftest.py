@@ -25,7 +25,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """`--store` chooses the databases that the server's tests run on, `--daily` what ./run test --fast reads."""
     parser.addoption(
         "--store",
-        choices=("both", "everywhere", "sqlite", "postgresql"),
+        choices=("both", "sqlite", "postgresql"),
         default="both",
         help="stores of the server's tests",
     )

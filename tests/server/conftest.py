@@ -1,8 +1,8 @@
 """A furnished server on a real database, with a clock that tests move.
 
-Every test that asks for `store` (most do, through `settings` or `app`) runs on SQLite; those of STORE_ROOMS run again
-on a real PostgreSQL, except browser tests: what a browser sees does not depend on the database, and costs minutes.
-`--store=sqlite` or `--store=postgresql` runs one half, `--store=everywhere` every room on both.
+Every test that asks for `store` (most do, through `settings` or `app`) runs on SQLite and again on a real PostgreSQL,
+except browser tests: what a browser sees does not depend on the database, and costs minutes. `--store=sqlite` or
+`--store=postgresql` runs one half.
 """
 
 from __future__ import annotations
@@ -18,10 +18,13 @@ import pytest
 from argon2 import PasswordHasher
 from flask import Flask
 from jinja2.bccache import Bucket, BytecodeCache
+from sqlalchemy import Engine, create_engine
+from sqlalchemy.engine.default import DefaultDialect
+from sqlalchemy.util import LRUCache
 from werkzeug.routing import Rule
 
 from config.server import ServerSettings
-from server import create_app, keystore
+from server import create_app, db, keystore
 from server.accounts import passwords
 from server.context import House
 from server.setup import initialise
@@ -56,8 +59,9 @@ class _Templates(BytecodeCache):
 
 @pytest.fixture(scope="session", autouse=True)
 def quick_applications() -> Iterator[None]:
-    """Each test gets an application of its own; what comes out the same for all of them is worked out once: compiled
-    templates, the functions that build addresses, and the key that a passphrase is stretched to."""
+    """Each test gets an application and a database of its own; what comes out the same for all of them is worked out
+    once: compiled templates and statements, the functions that build addresses, and the key that a passphrase is
+    stretched to."""
     compiled: dict[tuple[object, ...], Any] = {}
     compile_builder = Rule._compile_builder
 
@@ -67,35 +71,29 @@ def quick_applications() -> Iterator[None]:
             compiled[key] = compile_builder(rule, append_unknown)
         return compiled[key]
 
+    statements: LRUCache[Any, Any] = LRUCache(4000)
+
+    def sharing(*args: Any, **options: Any) -> Engine:
+        engine = create_engine(*args, **options)
+        engine._compiled_cache = statements
+        return engine
+
     with pytest.MonkeyPatch.context() as patch:
+        # a statement is found again by its dialect, among others: any two of one kind are the same here
+        patch.setattr(DefaultDialect, "__eq__", lambda one, other: type(one) is type(other), raising=False)
+        patch.setattr(DefaultDialect, "__hash__", lambda one: hash(type(one)), raising=False)
+        patch.setattr(db, "create_engine", sharing)
         patch.setattr(Rule, "_compile_builder", remembered)
         patch.setattr(Flask, "jinja_options", {"bytecode_cache": _Templates()})
         patch.setattr(keystore, "_stretch", functools.cache(keystore._stretch))
         yield
 
 
-# Rooms whose SQL, locks or triggers differ between the stores; the others run on PostgreSQL with --store=everywhere,
-# which takes the whole suite over its quarter of an hour on two cores.
-STORE_ROOMS = frozenset({"ingest", "retention", "backups", "worker", "scale", "search", "accounts"})
-STORE_FILES = frozenset(
-    (
-        "test_audit test_database test_postgresql test_kernel test_inbox test_checking test_sessions test_query_pages"
-    ).split()
-)
-
-
-def _is_store_room(metafunc: pytest.Metafunc) -> bool:
-    path = Path(metafunc.module.__file__ or "")
-    return path.parent.name in STORE_ROOMS or path.stem in STORE_FILES
-
-
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Once for each store."""
     if "store" in metafunc.fixturenames:
         chosen = metafunc.config.getoption("--store")
-        stores = [chosen] if chosen in {"sqlite", "postgresql"} else ["sqlite", "postgresql"]
-        if chosen == "both" and not _is_store_room(metafunc):
-            stores = ["sqlite"]
+        stores = ["sqlite", "postgresql"] if chosen == "both" else [chosen]
         if any(metafunc.definition.iter_markers("browser")):
             stores = ["sqlite"]
         for only in metafunc.definition.iter_markers("stores"):
