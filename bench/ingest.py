@@ -46,7 +46,7 @@ from protocol.passage import ClockConfidence, Header, Personal, Place, Stamp, Te
 from protocol.sealing import EpochSealer, SealPublicKey
 from server import create_app
 from server.context import House, utc_now
-from server.db import Database
+from server.db import LOG_PAGES, Database
 from server.ingest.devices import to_ms
 from server.ingest.models import JournalRecord
 from server.ingest.partitions import day_of, ensure_days
@@ -533,6 +533,7 @@ def _raw(folder: Path, cluster: Cluster | None) -> Iterator[Callable[[list[tuple
         db = sqlite3.connect(folder / "raw.db", isolation_level=None)
         db.execute("PRAGMA journal_mode=WAL")
         db.execute("PRAGMA synchronous=FULL")
+        db.execute(f"PRAGMA wal_autocheckpoint={LOG_PAGES}")
         statement = f"INSERT INTO journal_record ({names}) VALUES ({', '.join('?' * len(COLUMNS))})"
 
         def insert_rows(rows: list[tuple[Any, ...]]) -> None:

@@ -43,6 +43,7 @@ PING_AFTER_S = 1.0  # a connection that was used within this is taken for alive
 RECYCLE_S = 1800  # a pooled connection is not kept longer, so that a failed-over or rebalanced database is noticed
 CANCEL_S = 2.0  # to tell PostgreSQL that a commit has waited long enough
 REPLICA_CONNECT_S = 2  # a page does not wait longer for a replica before it is read from the primary
+LOG_PAGES = 4000  # 16 MB: then SQLite's log goes into the database, with the rows that every exchange moves
 MOST_AT_WORK = 2  # threads of a process in `few`, on PostgreSQL
 _MAY_WRITE = "gatehouse_may_write"  # in a connection's `info`: what SQLite was told last
 WRITERS = "gatehouse writers"  # the advisory lock that stands for SQLite's one write lock
@@ -277,7 +278,8 @@ def _engine(url: str, connections: int, statement_s: int, synchronous_commit: st
         @event.listens_for(engine, "connect")
         def _prepare(dbapi_connection: Any, _record: Any) -> None:
             dbapi_connection.isolation_level = None  # we say BEGIN ourselves, see _begin
-            for pragma in ("journal_mode=WAL", "foreign_keys=ON", "synchronous=FULL"):
+            log = f"wal_autocheckpoint={LOG_PAGES}"
+            for pragma in ("journal_mode=WAL", "foreign_keys=ON", "synchronous=FULL", log):
                 dbapi_connection.execute(f"PRAGMA {pragma}")
 
         turns = Turns(_file_of(address), BUSY_TIMEOUT_MS / 1000)
