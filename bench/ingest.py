@@ -60,7 +60,7 @@ from tests.server.people import LIBRARY, furnish
 
 FLOOR_OF_RAW = 0.35
 FLOOR_OF_PEER = {50: 2.0, 200: 2.0, 500: 1.2}
-ROWS_A_TURN = 4000
+ROWS_A_TURN = 12_000
 DAYS = 14  # over which stored records are spread
 CONNECTIONS = 4  # at once; the records of one kiosk always travel in order
 LASTING = {"fsync": "on", "synchronous_commit": "on", "shared_buffers": "256MB", "max_wal_size": "2GB"}
