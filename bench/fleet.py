@@ -23,7 +23,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from bench.ingest import LASTING, _cpu_s, _free_port, _wait_for
+from bench.ingest import LASTING
+from bench.posting import cpu_s, free_port, wait_for
 from config.server import load_server_settings
 from gatehouse.commands.simulate_fleet import FleetPlan, FleetReport, register, simulate
 from server import create_app
@@ -56,11 +57,11 @@ def run(argv: list[str]) -> int:
         intervals = (30.0,) if args.no_curve else (30.0, *CURVE_S)
         for interval_s in intervals:
             seconds = args.minutes * 60 / (1 if interval_s == 30.0 else 3)
-            cpu = _cpu_s(pid)
+            cpu = cpu_s(pid)
             report = simulate(
                 house, fleet, FleetPlan(f"http://localhost:{port}", interval_s, seconds, seed=len(points))
             )
-            cores = (_cpu_s(pid) - cpu) / report.seconds
+            cores = (cpu_s(pid) - cpu) / report.seconds
             points.append({"interval_s": interval_s, "server_cores": round(cores, 2), **dataclasses.asdict(report)})
             _print(report, interval_s, cores)
             if len(points) > 1 and (report.p99_ms > 5 * FLOOR_P99_MS or report.errors):
@@ -96,7 +97,7 @@ def site() -> Iterator[tuple[House, int, int]]:
         stack.callback(shutil.rmtree, folder)
         cluster = Cluster(LASTING)
         stack.callback(cluster.close)
-        port, config = _free_port(), folder / "server.toml"
+        port, config = free_port(), folder / "server.toml"
         config.write_text(
             f'public_url = "http://localhost"\ndata_dir = "data"\ndatabase_url = "{cluster.url(cluster.create())}"\n'
             f"[listen]\nport = {port}\nworkers = 2\nthreads = 4\n"
@@ -114,7 +115,7 @@ def site() -> Iterator[tuple[House, int, int]]:
             process = subprocess.Popen(command, stdout=log, stderr=log)
         stack.callback(process.wait, 60)
         stack.callback(process.terminate)
-        _wait_for(port, process)
+        wait_for(port, process)
         yield house, port, process.pid
 
 

@@ -17,10 +17,8 @@ import itertools
 import json
 import os
 import platform
-import re
 import secrets
 import shutil
-import socket
 import sqlite3
 import statistics
 import subprocess
@@ -28,7 +26,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,6 +35,7 @@ import psycopg
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import select, text
 
+from bench.posting import free_port, post_all, wait_for
 from config.server import ServerSettings
 from protocol import signed
 from protocol.exchange import CONTENT_TYPE, EXCHANGE_PATH, Answer, Upload
@@ -242,7 +240,7 @@ class Site:
         for posted in uploads:
             by_connection[posted.number % CONNECTIONS].append(posted)
         client_s = time.process_time()
-        seconds, used, answers = _post_all(
+        seconds, used, answers = post_all(
             self.port, self.process.pid, EXCHANGE_PATH, headers, [[p.body for p in some] for some in by_connection]
         )
         client_s = time.process_time() - client_s  # checking the answers is not in it, nor in the clock's
@@ -269,59 +267,6 @@ class Site:
                 if len(batches[-1]) != posted.last - posted.first + 1:
                     raise RuntimeError("a receipted record is not in the table")
         return batches
-
-
-def _cpu_s(pid: int) -> float:
-    """Processor time of a process and its children, living or gone; PostgreSQL's processes are not in it."""
-    ticks = 0
-    for one in (str(pid), *Path(f"/proc/{pid}/task/{pid}/children").read_text().split()):
-        fields = Path(f"/proc/{one}/stat").read_text().rsplit(")", 1)[1].split()
-        ticks += sum(map(int, fields[11:15]))  # its own and that of children it has waited for
-    return ticks / os.sysconf("SC_CLK_TCK")
-
-
-def _post_all(
-    port: int, pid: int, path: str, headers: dict[str, str], bodies: list[list[bytes]]
-) -> tuple[float, float, list[tuple[int, bytes]]]:
-    """Post each list on a connection of its own, all at once; seconds, the server's processor seconds, the answers."""
-    connections = [socket.create_connection(("127.0.0.1", port), timeout=60) for _ in bodies]
-    for connection in connections:
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    head = f"POST {path} HTTP/1.1\r\n" + "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-
-    def post(connection: socket.socket, some: list[bytes]) -> list[tuple[int, bytes]]:
-        answers = []
-        for body in some:
-            connection.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
-            answers.append(_answered(connection))
-        return answers
-
-    with ThreadPoolExecutor(len(bodies)) as pool:
-        cpu, started = _cpu_s(pid), time.perf_counter()
-        answers = [answer for some in pool.map(post, connections, bodies) for answer in some]
-        seconds, used = time.perf_counter() - started, _cpu_s(pid) - cpu
-    for connection in connections:
-        connection.close()
-    return seconds, used, answers
-
-
-def _answered(connection: socket.socket) -> tuple[int, bytes]:
-    """Status and body of an answer, in chunks as Datasette sends it; `http.client` takes 0.3 ms of what is measured."""
-    data = b""
-    while b"\r\n\r\n" not in data:
-        data += _more(connection)
-    head, _, body = data.partition(b"\r\n\r\n")
-    length = re.search(rb"\r\ncontent-length: *(\d+)", head, re.IGNORECASE)
-    while len(body) < int(length[1]) if length else not body.endswith(b"0\r\n\r\n"):
-        body += _more(connection)
-    return int(head.split(b" ", 2)[1]), body
-
-
-def _more(connection: socket.socket) -> bytes:
-    some = connection.recv(65536)
-    if not some:
-        raise RuntimeError("the server closed the connection in the middle of an answer")
-    return some
 
 
 @dataclass(frozen=True)
@@ -418,12 +363,12 @@ def _site(folder: Path, cluster: Cluster | None) -> Iterator[Site]:
         furnish(house)
     vault = VaultKeyRing()
     settings.vault_public_path.write_bytes(vault.exported)
-    port = _free_port()
+    port = free_port()
     command = [sys.executable, "-m", "bench", "ingest", "--serve", str(folder), url, str(port)]
     with (folder / "server.log").open("wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log)
     try:
-        _wait_for(port, process)
+        wait_for(port, process)
         yield Site(house, port, process, vault.seal.load())
     finally:
         process.terminate()
@@ -438,22 +383,6 @@ def _serve(folder: Path, url: str, port: int) -> int:
     metrics.share_between_processes()
     serving.serve(settings, "127.0.0.1", port)
     return 0
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
-    until = time.monotonic() + 60
-    while time.monotonic() < until and process.poll() is None:
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.05)
-    raise RuntimeError("a server of the bench did not start")
 
 
 def _fill(house: House, held: int, count: int) -> None:
@@ -576,7 +505,7 @@ def _datasette(folder: Path) -> Iterator[Callable[[list[bytes]], tuple[float, fl
     database.engine.dispose()
     config = folder / "datasette.json"
     config.write_text(json.dumps({"databases": {"peer": {"permissions": {"insert-row": True}}}}))
-    port = _free_port()
+    port = free_port()
     command = [str(BENCH_PYTHON), "-m", "datasette", "serve", str(folder / "peer.db"), "-c", str(config)]
     command += ["--port", str(port), "--setting", "max_insert_rows", "1000"]
     with (folder / "datasette.log").open("wb") as log:
@@ -585,14 +514,14 @@ def _datasette(folder: Path) -> Iterator[Callable[[list[bytes]], tuple[float, fl
 
     def post(bodies: list[bytes]) -> tuple[float, float]:
         shares = [bodies[n::CONNECTIONS] for n in range(CONNECTIONS)]
-        seconds, used, answers = _post_all(port, process.pid, path, headers, shares)
+        seconds, used, answers = post_all(port, process.pid, path, headers, shares)
         for status, told in answers:
             if status != 201:
                 raise RuntimeError(f"Datasette: {status} {told[:300]!r}")
         return seconds, used
 
     try:
-        _wait_for(port, process)
+        wait_for(port, process)
         yield post
     finally:
         process.terminate()

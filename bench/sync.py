@@ -223,9 +223,9 @@ class _Site:
     """The product's server as its own process."""
 
     def __init__(self, folder: Path) -> None:
-        from bench.ingest import _free_port, _wait_for
+        from bench.posting import free_port, wait_for
 
-        self.port = _free_port()
+        self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         folder.mkdir()
         config = folder / "server.toml"
@@ -243,7 +243,7 @@ class _Site:
         with (folder / "server.log").open("wb") as log:
             command = [sys.executable, "-m", "gatehouse", "server", "--config", str(config)]
             self._process = subprocess.Popen(command, stdout=log, stderr=log)
-        _wait_for(self.port, self._process)
+        wait_for(self.port, self._process)
 
     def stop(self) -> None:
         self._process.terminate()
@@ -392,7 +392,7 @@ def _own_cpu_s() -> float:
 
 
 def _cpu_s(pids: list[int]) -> float:
-    from bench.ingest import _cpu_s as of_one
+    from bench.posting import cpu_s as of_one
 
     return sum(of_one(pid) for pid in pids)
 
