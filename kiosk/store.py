@@ -110,9 +110,8 @@ class Journal:
             try:
                 self._db = _open(path)
                 undoing.callback(self._db.close)
-                self._db.execute(
-                    "BEGIN IMMEDIATE"
-                )  # sqlite-utils makes its own table in two steps; a cut can part them
+                # sqlite-utils makes its own table in two steps, which a cut can part
+                self._db.execute("BEGIN IMMEDIATE")
                 MIGRATIONS.apply(sqlite_utils.Database(self._db))
                 row = self._db.execute("SELECT kiosk FROM holding").fetchone() or self._begin_chain()
                 self._db.execute("COMMIT")

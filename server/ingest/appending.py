@@ -57,6 +57,8 @@ _COLUMNS = (
     *("venue_id", "entrance", "at_ms", "clock", "direction", "mode", "credential", "colour", "measured", "outcome"),
     *("operator", "event"),
 )
+_NO_GIST = (None,) * (len(Gist._fields) - 2)
+_ALWAYS = len(_COLUMNS) - len(_NO_GIST)  # columns that have a value in each row; they come first
 _journals, _epochs = cast(Table, Journal.__table__), cast(Table, Epoch.__table__)
 HELD_COLUMNS = (_journals.c.kiosk_id, _journals.c.sequence, _journals.c.head, _journals.c.early)
 _HELD = Statement(select(*HELD_COLUMNS).where(_journals.c.kiosk_id == bindparam("kiosk")).with_for_update())
@@ -68,8 +70,6 @@ MOVE = Statement(
 _KNOWN_EPOCHS = select(_epochs.c.epoch).where(
     _epochs.c.kiosk_id == bindparam("kiosk"), _epochs.c.epoch.in_(bindparam("named", expanding=True))
 )
-_NOT_NULL = 9  # of them, the first
-_NO_GIST = (None,) * (len(Gist._fields) - 2)
 _AT_ONCE = (50, 10, 1)  # SQLite: rows of one statement
 _COPY = f"COPY journal_record ({', '.join(_COLUMNS)}) FROM STDIN (FORMAT BINARY)"
 _POSTGRESQL_TYPES = {LargeBinary: "bytea", BigInteger: "int8", SmallInteger: "int2", Integer: "int4", String: "varchar"}
@@ -289,7 +289,7 @@ def _insert_records(writing: Session, rows: list[tuple[Any, ...]]) -> None:
         some, rows = rows[:at_once], rows[at_once:]
         # nor what it looks an adapter up for, 1 us each: byte strings, and the NULLs of columns that end the row
         columns = len(_COLUMNS)
-        while columns > _NOT_NULL and all([row[columns - 1] is None for row in some]):
+        while columns > _ALWAYS and all([row[columns - 1] is None for row in some]):
             columns -= 1
         values = chain.from_iterable([row[:columns] for row in some])
         driver.execute(_insert(columns, at_once), [bytearray(v) if type(v) is bytes else v for v in values])

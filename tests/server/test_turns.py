@@ -68,7 +68,9 @@ def test_a_turn_that_does_not_come_is_not_waited_for_longer(database: Path, hold
     for _ in range(2):
         mine: dict[Any, Any] = {}
         turns.take(mine)
+        assert list(mine.values()) == [None]  # the threads' turn, without the processes' file
         turns.end(mine)
+        assert mine == {}
     assert holder.poll() is None
 
 
